@@ -1,0 +1,181 @@
+// A file of the operating system: what the platform's single calls mean, when they are repeated, and what is cleaned up
+// when one fails. Closes itself.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <kvs/error.hpp>
+
+namespace kvs::detail {
+
+/// Repeats a call that a signal interrupted. Bounded, so that a system which interrupts for ever is an error and not a
+/// hang.
+template <class Call>
+int retry(Call call) noexcept {
+    int error = EINTR;
+    for (int tries = 0; error == EINTR && tries < 1000; ++tries) error = call();
+    return error;
+}
+
+template <class Platform>
+class File {
+public:
+    using Access = typename Platform::Access;
+    using Creation = typename Platform::Creation;
+    using Status = typename Platform::FileStatus;
+
+    File() noexcept = default;
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+    ~File() { close(); }
+
+    Failure open(const char* path, Access access, Creation creation, unsigned permissions) noexcept {
+        const bool writing = access == Access::write;
+        if (int e = retry([&] { return Platform::open(path, access, creation, permissions, file_); }); e != 0) {
+            file_ = Platform::no_file;
+            return system_failure("the file cannot be opened", e, writing);
+        }
+        return above_standard_streams();
+    }
+
+    bool is_open() const noexcept { return file_ != Platform::no_file; }
+
+    void close() noexcept {
+        if (is_open()) Platform::close(file_);
+        file_ = Platform::no_file;
+    }
+
+    Failure status(Status& status) const noexcept {
+        const int e = retry([&] { return Platform::status(file_, status); });
+        return e != 0 ? system_failure("the state of the file cannot be read", e, false) : Failure{};
+    }
+
+    /// Takes a byte lock without waiting; a lock that somebody else has is `in_use`.
+    Failure try_lock(std::uint64_t byte, typename Platform::Lock mode) noexcept {
+        const int e = retry([&] { return Platform::lock(file_, byte, mode, false); });
+        if (e == EAGAIN || e == EACCES)
+            return {errc::in_use, "another handle, of this or another process, has the file open"};
+        return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
+    }
+
+    Failure map(std::size_t bytes, Access access, std::byte*& base) const noexcept {
+        const int e = retry([&] { return Platform::map(file_, bytes, access, base); });
+        return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
+    }
+
+    /// Grows the file from `size` to `to` bytes with space behind every one of them, so that no store to the mapping
+    /// can fail for want of it. All or nothing: a growth that fails is cut back.
+    Failure grow(std::uint64_t size, std::uint64_t to) noexcept {
+        int e = retry([&] { return Platform::allocate(file_, size, to); });
+        if (e == EOPNOTSUPP || e == ENOSYS) e = write_zeros(size, to);
+        if (e == 0) return {};
+        retry([&] { return Platform::resize(file_, size); });
+        return system_failure("the file cannot grow", e, true);
+    }
+
+    /// Gets space for the holes a copying tool left in the file's first `size` bytes: a store to a hole on a full disk
+    /// would be a bus error.
+    Failure fill_holes(std::uint64_t size) noexcept {
+        int e = retry([&] { return Platform::allocate(file_, 0, size); });
+        if (e == EOPNOTSUPP || e == ENOSYS) e = write_holes(size);
+        return e != 0 ? system_failure("the file's holes cannot be filled", e, true) : Failure{};
+    }
+
+    Failure resize(std::uint64_t bytes) noexcept {
+        const int e = retry([&] { return Platform::resize(file_, bytes); });
+        return e != 0 ? system_failure("the size of the file cannot be changed", e, true) : Failure{};
+    }
+
+    /// Brings everything stored so far to the device. Never repeated after an error: the kernel may have dropped the
+    /// pages and would answer a second call with success.
+    Failure flush() noexcept {
+        const int e = Platform::flush(file_);
+        return e != 0 ? system_failure("the file cannot be flushed to the device", e, true) : Failure{};
+    }
+
+    /// Reads up to `bytes`; fewer only at the end of the file.
+    Failure read(void* to, std::size_t bytes, std::uint64_t offset, std::size_t& total) const noexcept {
+        for (total = 0; total < bytes;) {
+            std::size_t done = 0;
+            const int e = retry([&] {
+                return Platform::read(file_, static_cast<std::byte*>(to) + total, bytes - total, offset + total, done);
+            });
+            if (e != 0) return system_failure("the file cannot be read", e, false);
+            if (done == 0) break;
+            total += done;
+        }
+        return {};
+    }
+
+    Failure write(const void* from, std::size_t bytes, std::uint64_t offset) noexcept {
+        const int e = write_all(from, bytes, offset);
+        return e != 0 ? system_failure("the file cannot be written", e, true) : Failure{};
+    }
+
+private:
+    // Descriptors 0 to 2 are the standard streams: a program that closed one and prints would write into the store.
+    Failure above_standard_streams() noexcept {
+        constexpr int lowest = 10;
+        if (file_ >= 3) return {};
+        typename Platform::File copy = Platform::no_file;
+        const int e = retry([&] { return Platform::duplicate(file_, lowest, copy); });
+        close();
+        if (e != 0) return system_failure("the file cannot be opened", e, false);
+        file_ = copy;
+        return {};
+    }
+
+    int write_all(const void* from, std::size_t bytes, std::uint64_t offset) noexcept {
+        for (std::size_t total = 0; total < bytes;) {
+            std::size_t done = 0;
+            const int e = retry([&] {
+                return Platform::write(file_, static_cast<const std::byte*>(from) + total, bytes - total,
+                                       offset + total, done);
+            });
+            if (e != 0) return e;
+            if (done == 0) return EIO;
+            total += done;
+        }
+        return 0;
+    }
+
+    int write_zeros(std::uint64_t from, std::uint64_t to) noexcept {
+        static constexpr std::byte zeros[16384] = {};
+        while (from < to) {
+            const std::uint64_t piece = to - from < sizeof zeros ? to - from : sizeof zeros;
+            if (const int e = write_all(zeros, static_cast<std::size_t>(piece), from); e != 0) return e;
+            from += piece;
+        }
+        return 0;
+    }
+
+    // A hole reaches at least to the end of its 512-byte sector, so zeros there change nothing but the space.
+    int write_holes(std::uint64_t size) noexcept {
+        constexpr std::uint64_t sector = 512;
+        for (std::uint64_t at = 0; at < size;) {
+            std::uint64_t hole = size;
+            const int e = retry([&] { return Platform::find_hole(file_, at, hole); });
+            if (e == EINVAL || e == EOPNOTSUPP) return 0;  // no way to tell: no holes that anyone knows of
+            if (e != 0) return e;
+            if (hole >= size) return 0;
+            const std::uint64_t end = (hole / sector + 1) * sector;
+            at = end < size ? end : size;
+            if (const int error = write_zeros(hole, at); error != 0) return error;
+        }
+        return 0;
+    }
+
+    typename Platform::File file_ = Platform::no_file;
+};
+
+/// The directory that holds a path's last component.
+inline std::string directory_of(std::string_view path) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string_view::npos) return ".";
+    return std::string(path.substr(0, slash == 0 ? 1 : slash));
+}
+
+}  // namespace kvs::detail

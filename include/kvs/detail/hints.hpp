@@ -1,0 +1,72 @@
+// [hints] Where keys were found before.
+//
+// The hash of the format is slow for text that is known only at run time (one multiplication after the other for each
+// byte), and a key's record never moves. So a store remembers, in memory of its own, where it found a key, under a hash
+// that is quick to compute; a look-up goes there first, compares the key with the bytes in the file, and takes the long
+// way if they differ. Nothing depends on a hint being right or being there.
+//
+// One thing could make bytes equal a key without being that key's record: space used again after `clear`, where the
+// offset may lie inside another record's value. Therefore a hint carries the store's count of clears, and is looked at
+// only while that is the count, inside the reader's version check (`clear` changes all versions). The count has 16 bits
+// in a hint and 32 in the store: after 65,535 clears there are no more hints, and no stale one is ever taken.
+//
+// A hint is one word, so it is whole or another one. Two places for each hash keep most keys of a small store.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace kvs::detail {
+
+/// bits 0..31 offset of the record, 32..39 low bits of the key's hash, 40..44 logarithm of the value length,
+/// 45..47 of the quick hash, 48..63 count of clears. All 0 = none: no record is at offset 0.
+class Hint {
+public:
+    constexpr Hint() noexcept = default;
+    constexpr explicit Hint(std::uint64_t bits) noexcept : bits_(bits) {}
+    constexpr Hint(std::uint64_t record, unsigned length, std::uint32_t hash, std::uint64_t quick_hash,
+                   std::uint32_t clears) noexcept
+        : bits_(record | std::uint64_t{hash & 0xff} << 32 | std::uint64_t{length} << 40 | (quick_hash & 7) << 45 |
+                std::uint64_t{clears} << 48) {}
+
+    constexpr std::uint64_t bits() const noexcept { return bits_; }
+    constexpr std::uint64_t record() const noexcept { return bits_ & 0xffffffffu; }
+    /// As good as the key's hash for `VersionTable`.
+    constexpr std::uint32_t version() const noexcept { return static_cast<std::uint32_t>(bits_ >> 32 & 0xff); }
+    constexpr unsigned length() const noexcept { return static_cast<unsigned>(bits_ >> 40 & 31); }
+    constexpr bool may_be(std::uint64_t quick_hash) const noexcept { return (bits_ >> 45 & 7) == (quick_hash & 7); }
+    constexpr std::uint32_t clears() const noexcept { return static_cast<std::uint32_t>(bits_ >> 48); }
+    constexpr explicit operator bool() const noexcept { return bits_ != 0; }
+
+private:
+    std::uint64_t bits_ = 0;
+};
+
+class HintTable {
+public:
+    Hint find(std::uint64_t quick_hash) const noexcept {
+        const std::size_t at = place(quick_hash);
+        // Both are in one cache line, and loading both costs less than a branch that is guessed wrong.
+        const Hint first(hints_[at].load(std::memory_order_relaxed));
+        const Hint second(hints_[at ^ 1].load(std::memory_order_relaxed));
+        return first.may_be(quick_hash) ? first : second;
+    }
+
+    void remember(const Hint& hint, std::uint64_t quick_hash) noexcept {
+        const std::size_t at = place(quick_hash);
+        const std::uint64_t before = hints_[at].load(std::memory_order_relaxed);
+        if (before != 0 && !Hint(before).may_be(quick_hash)) hints_[at ^ 1].store(before, std::memory_order_relaxed);
+        hints_[at].store(hint.bits(), std::memory_order_relaxed);
+    }
+
+private:
+    static constexpr unsigned log2_size = 12;
+    static constexpr std::size_t place(std::uint64_t quick_hash) noexcept {
+        return static_cast<std::size_t>(quick_hash >> (64 - log2_size));
+    }
+    std::array<std::atomic<std::uint64_t>, std::size_t{1} << log2_size> hints_{};
+};
+
+}  // namespace kvs::detail

@@ -1,0 +1,29 @@
+// What an engine answers with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <kvs/detail/layout.hpp>
+
+namespace kvs::detail {
+
+/// The answer of a look-up. `failed` goes with a `Failure`.
+enum class Presence : std::uint8_t { absent, present, failed };
+
+/// A place in an iteration; only an engine looks inside.
+struct Position {
+    std::uint32_t bucket = 0;
+    std::uint64_t record = 0;  ///< the last record visited in this bucket, 0 = none yet
+    std::uint32_t clears = 0;  ///< the store's count of `clear` when that was noted
+};
+
+/// One record copied out of a store.
+struct Item {
+    std::string key;
+    layout::TypeCode code;
+    std::vector<std::byte> field;  ///< all bytes of the value field
+};
+
+}  // namespace kvs::detail

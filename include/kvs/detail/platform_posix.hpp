@@ -1,0 +1,266 @@
+// The operating system, POSIX: the only file that includes a system header.
+//
+// Every function is one system call (or the smallest group that has one meaning), returns 0 or an errno value, never
+// throws, never retries and keeps no state. `on_store` is told of every change of mapped bytes, one call for each
+// machine store: that is the seam at which tests record, cut and reorder. It costs nothing here, because it is empty.
+#pragma once
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+
+namespace kvs::detail {
+
+static_assert(sizeof(off_t) >= 8, "kvs: files of 4 GiB need a 64-bit off_t. Compile with -D_FILE_OFFSET_BITS=64.");
+
+/// Counts the forks that this process came out of as the child: a handle whose number is another belongs to a parent.
+inline std::atomic<unsigned> fork_count{0};
+
+struct PosixPlatform {
+    using KvsPlatform = void;  ///< marks a platform among the policies of a store
+    using File = int;
+    static constexpr File no_file = -1;
+
+    enum class Access : std::uint8_t { read, write };
+    enum class Creation : std::uint8_t { never, if_absent, exclusive };
+    enum class Lock : std::uint8_t { none, shared, exclusive };
+
+    /// What makes two paths the same file.
+    struct FileId {
+        std::uint64_t device = 0;
+        std::uint64_t inode = 0;
+        bool operator==(const FileId&) const = default;
+    };
+    struct FileStatus {
+        FileId id;
+        std::uint64_t bytes = 0;
+        bool regular = false;  ///< false for directories, devices, pipes
+    };
+
+    // ---- files -----------------------------------------------------------------------------------------------------
+
+    /// Opens without blocking on a pipe and without leaking into a program that is executed.
+    static int open(const char* path, Access access, Creation creation, unsigned permissions, File& file) noexcept {
+        int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (access == Access::write ? O_RDWR : O_RDONLY);
+        if (creation != Creation::never) flags |= O_CREAT;
+        if (creation == Creation::exclusive) flags |= O_EXCL;
+        file = ::open(path, flags, static_cast<mode_t>(permissions));
+        return file < 0 ? errno : 0;
+    }
+    static int close(File file) noexcept { return ::close(file) != 0 ? errno : 0; }
+
+    /// A second descriptor of the same open file, numbered `lowest` or higher.
+    static int duplicate(File file, int lowest, File& copy) noexcept {
+        copy = ::fcntl(file, F_DUPFD_CLOEXEC, lowest);
+        return copy < 0 ? errno : 0;
+    }
+    static int status(File file, FileStatus& status) noexcept {
+        struct stat s {};
+        if (::fstat(file, &s) != 0) return errno;
+        status = {{static_cast<std::uint64_t>(s.st_dev), static_cast<std::uint64_t>(s.st_ino)},
+                  static_cast<std::uint64_t>(s.st_size),
+                  S_ISREG(s.st_mode)};
+        return 0;
+    }
+    static int status_of_path(const char* path, FileStatus& status) noexcept {
+        struct stat s {};
+        if (::stat(path, &s) != 0) return errno;
+        status = {{static_cast<std::uint64_t>(s.st_dev), static_cast<std::uint64_t>(s.st_ino)},
+                  static_cast<std::uint64_t>(s.st_size),
+                  S_ISREG(s.st_mode)};
+        return 0;
+    }
+    /// Gets space for the bytes [from, to), growing the file and filling its holes; the bytes that are there stay.
+    /// EOPNOTSUPP where the system or the file system has no such call. On failure the file may have grown.
+    static int allocate([[maybe_unused]] File file, [[maybe_unused]] std::uint64_t from,
+                        [[maybe_unused]] std::uint64_t to) noexcept {
+#if defined(__linux__)
+        return ::fallocate(file, 0, static_cast<off_t>(from), static_cast<off_t>(to - from)) != 0 ? errno : 0;
+#else
+        return EOPNOTSUPP;
+#endif
+    }
+    /// The first byte at or after `from` that lies in a hole; the end of the file if there is none. `EINVAL` where the
+    /// system cannot tell.
+    static int find_hole([[maybe_unused]] File file, [[maybe_unused]] std::uint64_t from,
+                         [[maybe_unused]] std::uint64_t& hole) noexcept {
+#if defined(SEEK_HOLE)
+        const off_t at = ::lseek(file, static_cast<off_t>(from), SEEK_HOLE);
+        if (at < 0) return errno;
+        hole = static_cast<std::uint64_t>(at);
+        return 0;
+#else
+        return EINVAL;
+#endif
+    }
+    static int resize(File file, std::uint64_t bytes) noexcept {
+        return ::ftruncate(file, static_cast<off_t>(bytes)) != 0 ? errno : 0;
+    }
+    static int read(File file, void* to, std::size_t bytes, std::uint64_t offset, std::size_t& done) noexcept {
+        const ssize_t n = ::pread(file, to, bytes, static_cast<off_t>(offset));
+        done = n < 0 ? 0 : static_cast<std::size_t>(n);
+        return n < 0 ? errno : 0;
+    }
+    static int write(File file, const void* from, std::size_t bytes, std::uint64_t offset, std::size_t& done) noexcept {
+        const ssize_t n = ::pwrite(file, from, bytes, static_cast<off_t>(offset));
+        done = n < 0 ? 0 : static_cast<std::size_t>(n);
+        return n < 0 ? errno : 0;
+    }
+    static int rename(const char* from, const char* to) noexcept { return ::rename(from, to) != 0 ? errno : 0; }
+    static int remove(const char* path) noexcept { return ::unlink(path) != 0 ? errno : 0; }
+
+    // ---- durability ------------------------------------------------------------------------------------------------
+
+    /// Brings the whole file to the device: data, and the size needed to read it back. On macOS fsync stops at the
+    /// drive's cache; only F_FULLFSYNC goes through, and file systems that do not know it get fsync.
+    static int flush(File file) noexcept {
+#if defined(__APPLE__)
+        if (::fcntl(file, F_FULLFSYNC) == 0) return 0;
+        return ::fsync(file) != 0 ? errno : 0;
+#else
+        return ::fdatasync(file) != 0 ? errno : 0;
+#endif
+    }
+    /// Makes the names in a directory durable. A file system that cannot (EINVAL) keeps them durable by itself.
+    static int flush_directory(const char* path) noexcept {
+        const int directory = ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0) return errno;
+        int error = ::fsync(directory) != 0 ? errno : 0;
+        if (error == EINVAL) error = 0;
+        ::close(directory);
+        return error;
+    }
+
+    // ---- memory ----------------------------------------------------------------------------------------------------
+
+    /// Maps `bytes` of address space onto the file from its start, shared; the file may be shorter and grow later.
+    static int map(File file, std::size_t bytes, Access access, std::byte*& base) noexcept {
+        const int protection = access == Access::write ? PROT_READ | PROT_WRITE : PROT_READ;
+#if defined(MAP_NORESERVE)
+        void* address = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_NORESERVE, file, 0);
+#else
+        void* address = ::mmap(nullptr, bytes, protection, MAP_SHARED, file, 0);
+#endif
+        if (address == MAP_FAILED) return errno;
+        base = static_cast<std::byte*>(address);
+        return 0;
+    }
+    static int unmap(std::byte* base, std::size_t bytes) noexcept { return ::munmap(base, bytes) != 0 ? errno : 0; }
+
+    /// Told after each machine store to mapped bytes. Empty; a test's platform hides it.
+    static void on_store(const std::byte* /*at*/, std::size_t /*bytes*/) noexcept {}
+
+    // ---- locks between processes -----------------------------------------------------------------------------------
+
+    /// Locks or unlocks one byte, which may lie beyond the end of the file. The lock belongs to the open file: two
+    /// opens exclude each other also inside one process, and the kernel frees it when the last descriptor is closed,
+    /// by whatever death. EAGAIN or EACCES: somebody else has it.
+    static int lock(File file, std::uint64_t byte, Lock mode, bool wait) noexcept {
+#if defined(F_OFD_SETLK)
+        struct flock request {};
+        request.l_type = mode == Lock::none ? F_UNLCK : mode == Lock::shared ? F_RDLCK : F_WRLCK;
+        request.l_whence = SEEK_SET;
+        request.l_start = static_cast<off_t>(byte);
+        request.l_len = 1;
+        return ::fcntl(file, wait ? F_OFD_SETLKW : F_OFD_SETLK, &request) != 0 ? errno : 0;
+#else
+#error "kvs: this system has no open-file-description locks (F_OFD_SETLK)."
+#endif
+    }
+
+    // ---- threads and processes -------------------------------------------------------------------------------------
+
+    static std::uint64_t process_id() noexcept { return static_cast<std::uint64_t>(::getpid()); }
+
+    /// A number that differs between a process and the children it forks from `watch_forks` on.
+    static unsigned fork_generation() noexcept { return fork_count.load(std::memory_order_relaxed); }
+    static int watch_forks() noexcept {
+        static const int error = ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1); });
+        return error;
+    }
+    static void yield() noexcept { ::sched_yield(); }
+
+    class Mutex {
+    public:
+        Mutex() noexcept = default;
+        Mutex(const Mutex&) = delete;
+        Mutex& operator=(const Mutex&) = delete;
+        ~Mutex() { ::pthread_mutex_destroy(&mutex_); }
+        void lock() noexcept { ::pthread_mutex_lock(&mutex_); }
+        void unlock() noexcept { ::pthread_mutex_unlock(&mutex_); }
+
+    private:
+        friend struct PosixPlatform;
+        pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    };
+
+    /// A condition variable that measures time by a clock nobody sets.
+    class Condition {
+    public:
+        Condition() noexcept {
+#if defined(__APPLE__)
+            ::pthread_cond_init(&condition_, nullptr);
+#else
+            pthread_condattr_t attributes;
+            ::pthread_condattr_init(&attributes);
+            ::pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+            ::pthread_cond_init(&condition_, &attributes);
+            ::pthread_condattr_destroy(&attributes);
+#endif
+        }
+        Condition(const Condition&) = delete;
+        Condition& operator=(const Condition&) = delete;
+        ~Condition() { ::pthread_cond_destroy(&condition_); }
+
+        void wake_all() noexcept { ::pthread_cond_broadcast(&condition_); }
+        void wait(Mutex& held) noexcept { ::pthread_cond_wait(&condition_, &held.mutex_); }
+
+        /// Returns when woken or after `nanoseconds`, or for no reason.
+        void wait_for(Mutex& held, std::uint64_t nanoseconds) noexcept {
+            constexpr std::uint64_t second = 1'000'000'000;
+#if defined(__APPLE__)
+            const timespec span{static_cast<time_t>(nanoseconds / second), static_cast<long>(nanoseconds % second)};
+            ::pthread_cond_timedwait_relative_np(&condition_, &held.mutex_, &span);
+#else
+            timespec until{};
+            ::clock_gettime(CLOCK_MONOTONIC, &until);
+            const std::uint64_t fraction = static_cast<std::uint64_t>(until.tv_nsec) + nanoseconds % second;
+            until.tv_sec += static_cast<time_t>(nanoseconds / second + fraction / second);
+            until.tv_nsec = static_cast<long>(fraction % second);
+            ::pthread_cond_timedwait(&condition_, &held.mutex_, &until);
+#endif
+        }
+
+    private:
+        pthread_cond_t condition_;
+    };
+
+    class Thread {
+    public:
+        Thread() noexcept = default;
+        Thread(const Thread&) = delete;
+        Thread& operator=(const Thread&) = delete;
+
+        int start(void* (*body)(void*), void* argument) noexcept {
+            return ::pthread_create(&thread_, nullptr, body, argument);
+        }
+        void join() noexcept { ::pthread_join(thread_, nullptr); }
+
+    private:
+        pthread_t thread_{};
+    };
+};
+
+}  // namespace kvs::detail

@@ -1,0 +1,125 @@
+// The mapped file. The only code that holds its address; every change of mapped bytes is one of
+//
+//   store    bytes whose order among themselves does not matter,
+//   publish  one number, in one instruction, that makes everything stored before it visible to who reads it,
+//
+// and, on the file, `File::flush`. Each machine store is told to `Platform::on_store`, where a test can record it, so a
+// test sees every state that a killed process can leave.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <kvs/detail/memory.hpp>
+
+namespace kvs::detail {
+
+template <class Platform, class Memory>
+class Region {
+public:
+    Region() noexcept = default;
+    Region(std::byte* base, std::size_t reserved) noexcept : base_(base), reserved_(reserved) {}
+    Region(Region&& other) noexcept
+        : base_(std::exchange(other.base_, nullptr)), reserved_(std::exchange(other.reserved_, 0)) {}
+    Region& operator=(Region&& other) noexcept {
+        std::swap(base_, other.base_);
+        std::swap(reserved_, other.reserved_);
+        return *this;
+    }
+    ~Region() {
+        if (base_ != nullptr) Platform::unmap(base_, reserved_);
+    }
+
+    // ---- reading; offsets are checked by the caller ----------------------------------------------------------------
+
+    /// The big-endian integer of `Bytes` bytes at an offset.
+    template <unsigned Bytes>
+    std::uint64_t load(std::uint64_t offset) const noexcept {
+        const std::uint64_t word = Memory::load(base_ + offset, Bytes);
+        if constexpr (little_endian) return swap_bytes(word) >> 8 * (8 - Bytes);
+        return word >> 8 * (8 - Bytes);
+    }
+
+    /// Compares `Bytes` bytes with words in memory order; the byte behind the range must be in the file too.
+    template <std::size_t Bytes>
+    bool equal(std::uint64_t offset, const std::uint64_t* words) const noexcept {
+        return Memory::template equal<(Bytes + 7) / 8, Bytes>(base_ + offset, words);
+    }
+
+    void copy_out(std::uint64_t offset, std::byte* to, std::size_t bytes) const noexcept {
+        const std::byte* at = base_ + offset;
+        for (; bytes >= 8; at += 8, to += 8, bytes -= 8) {
+            const std::uint64_t word = Memory::load(at, 8);
+            std::memcpy(to, &word, 8);
+        }
+        if (bytes != 0) {
+            const std::uint64_t word = Memory::load(at, bytes);
+            std::memcpy(to, &word, bytes);
+        }
+    }
+
+    /// The number of bytes before the first NUL, at most `bytes`.
+    std::size_t text_length(std::uint64_t offset, std::size_t bytes) const noexcept {
+        for (std::size_t done = 0; done < bytes;) {
+            const std::size_t piece = bytes - done < 8 ? bytes - done : 8;
+            const std::uint64_t word = Memory::load(base_ + offset + done, piece);
+            const auto* byte = reinterpret_cast<const char*>(&word);
+            for (std::size_t i = 0; i < piece; ++i)
+                if (byte[i] == '\0') return done + i;
+            done += piece;
+        }
+        return bytes;
+    }
+
+    bool all_zero(std::uint64_t offset, std::size_t bytes) const noexcept {
+        const std::byte* at = base_ + offset;
+        for (; bytes >= 8; at += 8, bytes -= 8)
+            if (Memory::load(at, 8) != 0) return false;
+        return bytes == 0 || keep_first(Memory::load(at, bytes), bytes) == 0;
+    }
+
+    // ---- changing --------------------------------------------------------------------------------------------------
+
+    void store(std::uint64_t offset, const std::byte* from, std::size_t bytes) noexcept {
+        std::byte* to = base_ + offset;
+        while (bytes != 0) {
+            const std::size_t done = Memory::store_some(to, from, bytes);
+            Platform::on_store(to, done);
+            to += done;
+            from += done;
+            bytes -= done;
+        }
+    }
+
+    /// Stores NULs; words that hold nothing else already are left alone, and so are their pages.
+    void store_zeros(std::uint64_t offset, std::uint64_t bytes) noexcept {
+        static constexpr std::byte zeros[8] = {};
+        while (bytes != 0) {
+            const std::size_t to_word = 8 - (reinterpret_cast<std::uintptr_t>(base_ + offset) & 7);
+            const std::size_t piece = bytes < to_word ? static_cast<std::size_t>(bytes) : to_word;
+            if (!all_zero(offset, piece)) store(offset, zeros, piece);
+            offset += piece;
+            bytes -= piece;
+        }
+    }
+
+    /// Stores a big-endian integer of `Bytes` bytes.
+    template <unsigned Bytes>
+    void publish(std::uint64_t offset, std::uint64_t value) noexcept {
+        if constexpr (little_endian)
+            Memory::template put<Bytes>(base_ + offset, swap_bytes(value) >> 8 * (8 - Bytes));
+        else
+            Memory::template put<Bytes>(base_ + offset, value << 8 * (8 - Bytes));
+        Platform::on_store(base_ + offset, Bytes);
+    }
+
+    /// For writing the mapped bytes to another file while nobody changes them.
+    const std::byte* data() const noexcept { return base_; }
+
+private:
+    std::byte* base_ = nullptr;
+    std::size_t reserved_ = 0;
+};
+
+}  // namespace kvs::detail

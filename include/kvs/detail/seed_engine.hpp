@@ -1,0 +1,595 @@
+// The seed format as a store: look-ups and in-place changes on the chains of the file.
+//
+// What a change stores, and in which order, so that a process killed between any two stores leaves a file in which
+// every other key is as it was and this key has its old value, its new one, or (marked *) a mixture [seed-change]:
+//
+//   number, same type      the value, in one instruction
+//   other value or type    type byte, then value *
+//   new record             the record at the live end, which nothing reaches yet; then, in one instruction, the link
+//   reuse of a deleted one type, value; then the key, its first word last
+//   erase                  NULs over the key, its first word first
+//   other value length     a new record in a bucket of that length; then the old one is erased. In between, both are
+//                          there: opening counts such keys, and the next `set` of the key erases the spare one.
+//   clear                  the index slots, each in one instruction; other keys may already be gone
+//
+// A key with more than one word that is half written or half erased begins with a NUL and is not all NUL: no key begins
+// so unless it fills the key length, so such a record is nobody's. It stays so until `compact_to`.
+//
+// A power cut keeps any of these stores and not others; the format has nothing against that.
+//
+// Readers take no lock (version_table.hpp, [readers]); writers take `writers_`.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kvs/detail/chain.hpp>
+#include <kvs/detail/codec.hpp>
+#include <kvs/detail/durability.hpp>
+#include <kvs/detail/file.hpp>
+#include <kvs/detail/hints.hpp>
+#include <kvs/detail/layout.hpp>
+#include <kvs/detail/lookup.hpp>
+#include <kvs/detail/region.hpp>
+#include <kvs/detail/version_table.hpp>
+#include <kvs/key.hpp>
+#include <kvs/options.hpp>
+#include <kvs/policies.hpp>
+#include <kvs/report.hpp>
+#include <kvs/weights.hpp>
+
+namespace kvs::detail {
+
+/// How the threads of a process share an engine.
+template <class Sharing, class Platform>
+struct Concurrency;
+template <class Platform>
+struct Concurrency<SharedThreads, Platform> {
+    using Memory = AtomicMemory;
+    using Mutex = typename Platform::Mutex;
+    using Versions = VersionTable<Platform>;
+};
+template <class Platform>
+struct Concurrency<Unshared, Platform> {
+    using Memory = PlainMemory;
+    using Mutex = NoMutex;
+    using Versions = NoVersionTable;
+};
+
+template <std::size_t KeyLen, class Sharing, class PlatformPolicy>
+class SeedEngine {
+public:
+    using Platform = PlatformPolicy;
+    using KeyType = Key<KeyLen>;
+
+    SeedEngine() noexcept : durability_(writers_, &SeedEngine::flush_file, this) {}
+    SeedEngine(const SeedEngine&) = delete;
+    SeedEngine& operator=(const SeedEngine&) = delete;
+    ~SeedEngine() { close(); }
+
+    // seed_open.hpp
+    Failure open(std::string_view path, const Options& options);
+    void close() noexcept;
+
+    // seed_check.hpp
+    Failure verify(Report& report);
+    Failure stats(Stats& stats);
+
+    // seed_copy.hpp
+    Failure copy_to(std::string_view path);
+    Failure compact_to(std::string_view path);
+
+    const std::string& path() const noexcept { return path_; }
+    const Recovery& recovery() const noexcept { return recovery_; }
+    std::uint64_t size() const noexcept { return keys_.load(std::memory_order_relaxed); }
+
+    Failure sync() noexcept {
+        if (Failure failure = check_process()) return failure;
+        return read_only_ ? Failure{} : durability_.sync();
+    }
+
+    // ---- reading ---------------------------------------------------------------------------------------------------
+
+    /// The short way of a look-up: takes a number or boolean whose type is exactly `type` from where it was found
+    /// before. False says nothing: take the long way.
+    template <unsigned Bytes>
+    bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
+        const Hint hint = hints_.find(key.quick_hash());
+        if (layout::value_bytes(hint.length()) != Bytes || is_foreign_process()) return false;
+        const std::uint32_t noted = versions_.note(hint.version());
+        if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
+        bits = region_.template load<Bytes>(value_offset(hint.record()));
+        return region_.template load<1>(type_offset(hint.record())) == static_cast<std::uint64_t>(type) &&
+               versions_.is_still(hint.version(), noted);
+    }
+
+    /// Finds the key and lets `decode(Stored<Region>)` take its value; `decode` may run several times. `preferred` is
+    /// the value length to look in first.
+    template <class Decode>
+    Presence read(const KeyType& key, unsigned preferred, Failure& failure, const Decode& decode) const {
+        if (key.problem() != errc{}) return fail(failure, key.failure());
+        if (is_foreign_process()) return fail(failure, forked());
+        const auto take = [&](const Place& place) {
+            const auto code = type_at(place);
+            if (!code.known) return fail(failure, unknown_type(place));
+            if (Failure problem = decode(Stored<Region>{region_, value_offset(place.record), code}))
+                return fail(failure, problem);
+            return Presence::present;
+        };
+        return locate(key, preferred, failure, take);
+    }
+
+    Presence contains(const KeyType& key, Failure& failure) const noexcept {
+        if (key.problem() != errc{}) return fail(failure, key.failure());
+        if (is_foreign_process()) return fail(failure, forked());
+        return locate(key, any_length, failure, [](const Place&) { return Presence::present; });
+    }
+
+    /// Moves to the next record with a key and copies it; after a failure, the next call goes on behind the damage.
+    Presence next(Position& position, Item& item, Failure& failure) const {
+        if (is_foreign_process()) {
+            position.bucket = layout::bucket_count;
+            return fail(failure, forked());
+        }
+        while (skip_empty_buckets(position)) {
+            Position moved;
+            const Presence presence = versions_.consistently(position.bucket, [&] {
+                moved = position;  // what an earlier try noted may be torn
+                return next_in_bucket(moved, item, failure);
+            });
+            position = moved;
+            if (presence == Presence::present) return presence;
+            ++position.bucket;
+            position.record = 0;
+            if (presence == Presence::failed) return presence;
+        }
+        return Presence::absent;
+    }
+
+    // ---- changing --------------------------------------------------------------------------------------------------
+
+    Failure put(const KeyType& key, const Encoded& value) noexcept {
+        if (key.problem() != errc{}) return key.failure();
+        unsigned length = 0;
+        if (Failure failure = choose_length(value, length)) return failure;
+        {
+            const Guard<Mutex> one_writer(writers_);
+            if (Failure failure = before_change()) return failure;
+            const Hint hint = hints_.find(key.quick_hash());
+            if (hint && hint.length() == length && !has_duplicates_ && is_right(hint, key))
+                overwrite(hint.version(), {hint.record(), length}, value);
+            else if (Failure failure = put_locked(key, key.hash(), value, length))
+                return failure;
+        }
+        return durability_.after_write();
+    }
+
+    Presence erase(const KeyType& key, Failure& failure) noexcept {
+        if (key.problem() != errc{}) return fail(failure, key.failure());
+        {
+            const Guard<Mutex> one_writer(writers_);
+            if (Failure problem = before_change()) return fail(failure, problem);
+            Place place;
+            // Look everywhere before the first change: damage on the way leaves the store as it was.
+            const std::uint32_t hash = key.hash();
+            const Presence presence = find(key, hash, any_length, place, failure, Damage::ends_search);
+            if (presence != Presence::present) return presence;
+            const std::uint64_t erased = erase_all(key, hash, any_length);
+            keys_.store(size() - erased, std::memory_order_relaxed);
+        }
+        if (Failure problem = durability_.after_write()) return fail(failure, problem);
+        return Presence::present;
+    }
+
+    Failure clear() noexcept {
+        {
+            const Guard<Mutex> one_writer(writers_);
+            if (Failure failure = before_change()) return failure;
+            const typename Versions::ChangeOfAll change(versions_);
+            for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket)
+                if (region_.template load<4>(layout::slot_offset(bucket)) != 0)
+                    region_.template publish<4>(layout::slot_offset(bucket), 0);
+            // All records are out of reach, and their space is free.
+            live_end_.store(layout::records_offset, std::memory_order_relaxed);
+            keys_.store(0, std::memory_order_relaxed);
+            used_lengths_.store(0, std::memory_order_relaxed);
+            clears_.store(clears_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+            has_duplicates_ = false;
+        }
+        return durability_.after_write();
+    }
+
+private:
+    using Shared = Concurrency<Sharing, Platform>;
+    using Mutex = typename Shared::Mutex;
+    using Versions = typename Shared::Versions;
+    using Region = detail::Region<Platform, typename Shared::Memory>;
+    using PlatformFile = File<Platform>;
+
+    struct Place {
+        std::uint64_t record = 0;
+        unsigned length = 0;
+    };
+    /// Where a new record of a chain can go.
+    struct Vacancy {
+        std::uint64_t deleted_record = 0;  ///< 0 = there is none
+        std::uint64_t link = 0;            ///< the chain's last link, which is 0
+    };
+    static constexpr std::uint32_t most_clears_of_hints = 0xffff;
+    enum class Damage : bool { passed_over, ends_search };
+
+    static Presence fail(Failure& out, const Failure& failure) noexcept {
+        out = failure;
+        return Presence::failed;
+    }
+    static constexpr std::uint64_t type_offset(std::uint64_t record) noexcept { return record + KeyLen; }
+    static constexpr std::uint64_t value_offset(std::uint64_t record) noexcept {
+        return record + KeyLen + layout::type_bytes;
+    }
+
+    bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+    static Failure forked() noexcept {
+        return {errc::forked, "the store was opened by the parent of this process; open it again here"};
+    }
+    Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
+
+    // ---- look-ups --------------------------------------------------------------------------------------------------
+
+    /// Finds a key without a lock, by its hint or by its chains, and lets `take(Place)` answer for it.
+    template <class Take>
+    Presence locate(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
+        if (const Hint hint = hints_.find(key.quick_hash())) {
+            const Presence presence = versions_.consistently(hint.version(), [&] {
+                return is_right(hint, key) ? take(Place{hint.record(), hint.length()}) : Presence::absent;
+            });
+            if (presence != Presence::absent) return presence;
+        }
+        const std::uint32_t hash = key.hash();
+        Place place;
+        std::uint32_t clears = 0;
+        const Presence presence = versions_.consistently(hash, [&] {
+            clears = clears_.load(std::memory_order_relaxed);
+            const Presence found = find(key, hash, preferred, place, failure);
+            return found == Presence::present ? take(place) : found;
+        });
+        if (presence == Presence::present && clears <= most_clears_of_hints)
+            hints_.remember(Hint(place.record, place.length, hash, key.quick_hash(), clears), key.quick_hash());
+        return presence;
+    }
+
+    /// [hints] Within `Versions::consistently`: true if the record is the key's.
+    bool is_right(const Hint& hint, const KeyType& key) const noexcept {
+        return hint.clears() == clears_.load(std::memory_order_relaxed) &&
+               hint.record() + layout::record_bytes(KeyLen, hint.length()) <=
+                   live_end_.load(std::memory_order_relaxed) &&
+               hint.record() >= layout::records_offset && region_.template equal<KeyLen>(hint.record(), key.words());
+    }
+
+    // The following are called consistently, or by the writer.
+
+    Chain<Region> chain(std::uint32_t bucket, unsigned length) const noexcept {
+        return {region_, KeyLen, live_end_.load(std::memory_order_relaxed), bucket, length};
+    }
+
+    Presence find_in(const KeyType& key, std::uint32_t hash, unsigned length, Place& place,
+                     Failure& failure) const noexcept {
+        Chain<Region> walk = chain(geometry_.bucket(hash, length), length);
+        while (walk.next()) {
+            if (region_.template equal<KeyLen>(walk.record(), key.words())) {
+                place = {walk.record(), length};
+                return Presence::present;
+            }
+        }
+        return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
+    }
+
+    /// Looks in the preferred length, then in the others that hold anything. A chain that cannot be walked to its end
+    /// is an answer only if the key is nowhere else.
+    Presence find(const KeyType& key, std::uint32_t hash, unsigned preferred, Place& place, Failure& failure,
+                  Damage damage = Damage::passed_over) const noexcept {
+        Presence answer = Presence::absent;
+        if (preferred != any_length) {
+            answer = find_in(key, hash, preferred, place, failure);
+            if (answer == Presence::present) return answer;
+        }
+        const std::uint32_t others = without(used_lengths_.load(std::memory_order_relaxed), preferred);
+        for (std::uint32_t rest = others; rest != 0; rest &= rest - 1) {
+            const Presence here = find_in(key, hash, static_cast<unsigned>(std::countr_zero(rest)), place, failure);
+            if (here == Presence::present) {
+                if (damage == Damage::ends_search && answer == Presence::failed) return answer;
+                if (damage == Damage::passed_over) return here;
+            }
+            if (answer != Presence::failed && here != Presence::absent) answer = here;
+        }
+        return answer;
+    }
+    static constexpr std::uint32_t without(std::uint32_t lengths, unsigned length) noexcept {
+        return length == any_length ? lengths : lengths & ~(std::uint32_t{1} << length);
+    }
+
+    layout::TypeCode type_at(const Place& place) const noexcept {
+        auto code = layout::decode_type(static_cast<std::uint8_t>(region_.template load<1>(type_offset(place.record))));
+        if (code.length != place.length) code.known = false;
+        return code;
+    }
+    Failure unknown_type(const Place& place) const noexcept {
+        const auto byte = static_cast<std::uint8_t>(region_.template load<1>(type_offset(place.record)));
+        return {errc::corrupt, "the type byte is unknown, or not one for values of this length",
+                Fact::of_bytes(layout::value_bytes(place.length)), Fact::of_byte(byte)};
+    }
+
+    // ---- iteration -------------------------------------------------------------------------------------------------
+
+    bool skip_empty_buckets(Position& position) const noexcept {
+        if (position.record != 0) return true;
+        while (position.bucket < layout::bucket_count) {
+            const std::uint64_t slot = layout::slot_offset(position.bucket);
+            const bool pair = position.bucket % 2 == 0;
+            if (pair ? region_.template load<8>(slot) != 0 : region_.template load<4>(slot) != 0) return true;
+            position.bucket += pair ? 2 : 1;
+        }
+        return false;
+    }
+
+    Presence next_in_bucket(Position& position, Item& item, Failure& failure) const {
+        const unsigned length = geometry_.length_of_bucket(position.bucket);
+        Chain<Region> walk = chain(position.bucket, length);
+        const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
+        if (position.record != 0) {
+            if (position.clears != clears) return Presence::absent;  // that record is not there any more
+            walk.continue_behind(position.record);
+        }
+        position.clears = clears;
+        while (walk.next()) {
+            if (!load_key(walk.record(), position.bucket, length, item.key)) continue;
+            position.record = walk.record();
+            item.code = type_at({walk.record(), length});
+            if (!item.code.known) return fail(failure, unknown_type({walk.record(), length}));
+            item.field.resize(static_cast<std::size_t>(layout::value_bytes(length)));
+            region_.copy_out(value_offset(walk.record()), item.field.data(), item.field.size());
+            return Presence::present;
+        }
+        return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
+    }
+
+    /// The key of a record; false if it holds none: deleted, or not a key that belongs into this bucket.
+    bool load_key(std::uint64_t record, std::uint32_t bucket, unsigned length, std::string& key) const {
+        key.resize(KeyLen);
+        region_.copy_out(record, reinterpret_cast<std::byte*>(key.data()), KeyLen);
+        const std::size_t last = key.find_last_not_of('\0');
+        key.resize(last == std::string::npos ? 0 : last + 1);
+        if (key.empty()) return false;
+        const KeyType checked{std::string_view(key)};
+        return checked.problem() == errc{} && geometry_.bucket(checked.hash(), length) == bucket;
+    }
+
+    // ---- changes: called by the one writer -------------------------------------------------------------------------
+
+    Failure before_change() noexcept {
+        if (read_only_) return {errc::read_only, "the store was opened read-only"};
+        if (Failure failure = check_process()) return failure;
+        if (!prepared_) {
+            if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
+            prepared_ = true;
+        }
+        return durability_.before_write();
+    }
+
+    Failure choose_length(const Encoded& value, unsigned& length) const noexcept {
+        if (value.type < Type::ascii) {
+            length = layout::length_of_number(value.type);
+            return {};
+        }
+        const std::uint64_t extra = value.type == Type::bytes ? layout::count_bytes : 0;
+        length = geometry_.smallest_for(value.size + extra, layout::shortest_text);
+        if (length < layout::length_count) return {};
+        return {errc::value_too_long, "the value is too long for the store",
+                Fact::of_bytes(layout::value_bytes(layout::length_count - 1) - extra), Fact::of_bytes(value.size)};
+    }
+
+    Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept {
+        Failure failure;
+        Place place;
+        Vacancy vacancy;
+        switch (find_or_vacancy(key, hash, length, place, vacancy, failure)) {
+            case Presence::failed: return failure;
+            case Presence::present:
+                overwrite(hash, place, value);
+                if (has_duplicates_) keys_.store(size() - erase_all(key, hash, length), std::memory_order_relaxed);
+                remember(key, hash, place);
+                return {};
+            case Presence::absent: break;
+        }
+        // One key, one value: a value of another length goes once the new one is there.
+        const Presence elsewhere = find(key, hash, any_length, place, failure, Damage::ends_search);
+        if (elsewhere == Presence::failed) return failure;
+        place.length = length;
+        if (vacancy.deleted_record != 0) {
+            place.record = vacancy.deleted_record;
+            reuse(key, hash, value, place);
+        } else {
+            place.record = live_end_.load(std::memory_order_relaxed);
+            if (Failure problem = append(key, hash, value, place, vacancy.link)) return problem;
+        }
+        remember(key, hash, place);
+        const std::uint64_t erased = elsewhere == Presence::present ? erase_all(key, hash, length) : 0;
+        keys_.store(size() + 1 - erased, std::memory_order_relaxed);
+        return {};
+    }
+
+    void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept {
+        const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
+        if (clears <= most_clears_of_hints)
+            hints_.remember(Hint(place.record, place.length, hash, key.quick_hash(), clears), key.quick_hash());
+    }
+
+    Presence find_or_vacancy(const KeyType& key, std::uint32_t hash, unsigned length, Place& place, Vacancy& vacancy,
+                             Failure& failure) const noexcept {
+        Chain<Region> walk = chain(geometry_.bucket(hash, length), length);
+        while (walk.next()) {
+            if (region_.template equal<KeyLen>(walk.record(), key.words())) {
+                place = {walk.record(), length};
+                return Presence::present;
+            }
+            if (vacancy.deleted_record == 0 && region_.all_zero(walk.record(), KeyLen))
+                vacancy.deleted_record = walk.record();
+        }
+        vacancy.link = walk.link();
+        return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
+    }
+
+    void overwrite(std::uint32_t hash, const Place& place, const Encoded& value) noexcept {
+        const std::uint8_t type = layout::encode_type(value.type, place.length);
+        const typename Versions::Change change(versions_, hash);
+        if (region_.template load<1>(type_offset(place.record)) != type)
+            region_.template publish<1>(type_offset(place.record), type);
+        store_value(value_offset(place.record), place.length, value);
+    }
+
+    void store_value(std::uint64_t at, unsigned length, const Encoded& value) noexcept {
+        if (value.type < Type::ascii) {
+            switch (length) {
+                case 0: region_.template publish<1>(at, value.bits); break;
+                case 1: region_.template publish<2>(at, value.bits); break;
+                case 2: region_.template publish<4>(at, value.bits); break;
+                default: region_.template publish<8>(at, value.bits); break;
+            }
+            return;
+        }
+        const std::uint64_t end = at + layout::value_bytes(length);
+        if (value.type == Type::bytes) {
+            region_.template publish<layout::count_bytes>(at, value.size);
+            at += layout::count_bytes;
+        }
+        region_.store(at, value.data, value.size);
+        region_.store_zeros(at + value.size, end - at - value.size);
+    }
+
+    void reuse(const KeyType& key, std::uint32_t hash, const Encoded& value, const Place& place) noexcept {
+        overwrite(hash, place, value);  // nobody looks at a deleted record's value
+        const typename Versions::Change change(versions_, hash);
+        const std::size_t first_word = bytes_to_word_end(place.record);
+        region_.store(place.record + first_word, key.padded() + first_word, KeyLen - first_word);
+        region_.store(place.record, key.padded(), first_word);
+    }
+
+    Failure append(const KeyType& key, std::uint32_t hash, const Encoded& value, const Place& place,
+                   std::uint64_t link) noexcept {
+        const std::uint64_t record = place.record;
+        const unsigned length = place.length;
+        const std::uint64_t end = record + layout::record_bytes(KeyLen, length);
+        if (Failure failure = ensure_space(end)) return failure;
+        region_.store(record, key.padded(), KeyLen);
+        region_.template publish<1>(type_offset(record), layout::encode_type(value.type, length));
+        store_value(value_offset(record), length, value);
+        region_.store_zeros(end - layout::link_bytes, layout::link_bytes);
+        live_end_.store(end, std::memory_order_relaxed);
+        const typename Versions::Change change(versions_, hash);
+        used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << length,
+                            std::memory_order_relaxed);
+        region_.template publish<4>(link, record);
+        return {};
+    }
+
+    /// Grows the file ahead of need: by an eighth, so that growth costs little per record, or, on a full disk, by just
+    /// what is wanted.
+    Failure ensure_space(std::uint64_t end) noexcept {
+        if (end <= file_bytes_) return {};
+        if (end > layout::file_limit)
+            return {errc::store_full, "the file has reached the format's limit", Fact::of_bytes(end),
+                    Fact::of_bytes(layout::file_limit)};
+        constexpr std::uint64_t step = 65536;
+        std::uint64_t ahead = (end + end / 8 + step - 1) / step * step;
+        if (ahead > layout::file_limit) ahead = layout::file_limit;
+        Failure failure = file_.grow(file_bytes_, ahead);
+        if (failure.code == errc::disk_full) {
+            ahead = end;
+            failure = file_.grow(file_bytes_, ahead);
+        }
+        if (!failure) file_bytes_ = ahead;
+        return failure;
+    }
+
+    /// Erases every record of the key but those of one value length; returns how many.
+    std::uint64_t erase_all(const KeyType& key, std::uint32_t hash, unsigned but) noexcept {
+        std::uint64_t erased = 0;
+        Place place;
+        Failure ignored;
+        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), but); rest != 0;
+             rest &= rest - 1) {
+            const auto length = static_cast<unsigned>(std::countr_zero(rest));
+            for (; find_in(key, hash, length, place, ignored) == Presence::present; ++erased) {
+                const typename Versions::Change change(versions_, hash);
+                const std::size_t first_word = bytes_to_word_end(place.record);
+                region_.store_zeros(place.record, first_word);
+                region_.store_zeros(place.record + first_word, KeyLen - first_word);
+            }
+        }
+        return erased;
+    }
+
+    /// How many bytes of a record's key lie in the first aligned word that it touches.
+    static constexpr std::size_t bytes_to_word_end(std::uint64_t record) noexcept {
+        const auto bytes = static_cast<std::size_t>(8 - record % 8);
+        return bytes < KeyLen ? bytes : KeyLen;
+    }
+
+    static Failure flush_file(void* engine) noexcept {
+        auto& self = *static_cast<SeedEngine*>(engine);
+        typename PlatformFile::Status status;
+        if (Failure failure = self.file_.status(status)) return failure;
+        const std::uint64_t live_end = self.live_end_.load(std::memory_order_relaxed);
+        if (status.bytes < live_end)
+            return {errc::io_error, "another program has cut the file short", Fact::of_bytes(live_end),
+                    Fact::of_bytes(status.bytes)};
+        return self.file_.flush();
+    }
+
+    // seed_open.hpp
+    Failure open_file(const Options& options, bool& created);
+    Failure lock_file(bool& replaced);
+    Failure create(const Options& options);
+    Failure check_header();
+    Failure was_never_created(bool& answer);
+    void scan();
+
+    // seed_copy.hpp
+    Failure write_copy(File<Platform>& target);
+
+    // Set by open, then never changed.
+    std::string path_;
+    PlatformFile file_;
+    Region region_;
+    Geometry geometry_;
+    Recovery recovery_;
+    bool read_only_ = false;
+    unsigned fork_generation_ = 0;
+
+    // Changed by the writer; read anywhere, within `Versions::consistently` where it has to fit the bytes.
+    std::atomic<std::uint64_t> live_end_{0};  // end of the last record
+    std::atomic<std::uint64_t> keys_{0};
+    std::atomic<std::uint32_t> used_lengths_{0};  // bit per value length that any record has
+    std::atomic<std::uint32_t> clears_{0};
+    Versions versions_;
+    mutable HintTable hints_;
+
+    // Of the writer alone, under `writers_`.
+    Mutex writers_;
+    std::uint64_t file_bytes_ = 0;
+    bool prepared_ = false;        // the file has no holes
+    bool has_duplicates_ = false;  // some key has records in two lengths
+
+    Durability<Platform, Mutex> durability_;  // last: its thread uses the rest
+};
+
+}  // namespace kvs::detail
+
+#include <kvs/detail/seed_check.hpp>  // IWYU pragma: export
+#include <kvs/detail/seed_copy.hpp>   // IWYU pragma: export
+#include <kvs/detail/seed_open.hpp>   // IWYU pragma: export

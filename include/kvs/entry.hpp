@@ -1,0 +1,126 @@
+// Iteration over a store.
+#pragma once
+
+#include <cstddef>
+#include <iterator>
+#include <string>
+#include <string_view>
+
+#include <kvs/detail/lookup.hpp>
+#include <kvs/value.hpp>
+
+namespace kvs {
+
+/// A key and its value as they were at one moment. Owns its bytes; valid until the iterator it came from moves on or is
+/// destroyed.
+class Entry {
+public:
+    /// The bytes of the key, without padding.
+    std::string_view key() const noexcept { return item_.key; }
+    Type type() const noexcept { return item_.code.type; }
+
+    /// The value. Throws `corrupt` if its bytes are damaged.
+    Value value() const {
+        Value value;
+        if (detail::Failure failure = value.load(stored())) detail::raise(failure, {}, item_.key);
+        return value;
+    }
+    Value value(std::error_code& error) const noexcept {
+        Value value;
+        detail::guarded(error, [&] { return value.load(stored()); });
+        return value;
+    }
+
+    /// The value as a `T`, converted as `Store::get` does. Throws `type_mismatch` or `corrupt`.
+    template <class T>
+    T get() const {
+        T value{};
+        if (detail::Failure failure = detail::Codec<T>::decode(stored(), value)) detail::raise(failure, {}, item_.key);
+        return value;
+    }
+    /// The same; a value-initialised `T` goes with an error.
+    template <class T>
+    T get(std::error_code& error) const noexcept {
+        T value{};
+        detail::guarded(error, [&] { return detail::Codec<T>::decode(stored(), value); });
+        return value;
+    }
+
+private:
+    template <class Engine>
+    friend class Iterator;
+
+    detail::Stored<detail::LocalSource> stored() const noexcept { return {source_, 0, item_.code}; }
+
+    detail::Item item_;
+    detail::LocalSource source_{nullptr};
+};
+
+/// A single-pass iterator over the entries of a store, in no particular order. Safe while others write: a key that is
+/// there all the time is seen once; one that comes, goes or changes the length of its value meanwhile is seen or not,
+/// or twice. Each entry is whole. Stays valid as long as the store is open.
+template <class Engine>
+class Iterator {
+public:
+    using value_type = Entry;
+    using reference = const Entry&;
+    using pointer = const Entry*;
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
+
+    /// The end of any store.
+    Iterator() noexcept = default;
+
+    /// Before the first entry: `increment` or `++` moves to it.
+    explicit Iterator(const Engine& engine) noexcept : engine_(&engine) {}
+
+    Iterator(const Iterator& other) : engine_(other.engine_), position_(other.position_), entry_(other.entry_) {
+        point();
+    }
+    Iterator& operator=(const Iterator& other) {
+        engine_ = other.engine_;
+        position_ = other.position_;
+        entry_ = other.entry_;
+        point();
+        return *this;
+    }
+
+    reference operator*() const noexcept { return entry_; }
+    pointer operator->() const noexcept { return &entry_; }
+
+    /// Throws `corrupt` where the file is damaged; there is no entry then, and the next increment goes on behind it.
+    Iterator& operator++() {
+        if (detail::Failure failure = advance()) detail::raise(failure, engine_->path());
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+
+    /// The same, reporting by code: `++` with a twin, as `std::filesystem::directory_iterator` has it.
+    Iterator& increment(std::error_code& error) noexcept {
+        detail::guarded(error, [&] { return advance(); });
+        return *this;
+    }
+
+    /// True for two ends, and for two iterators at the same entry.
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+        return a.engine_ == b.engine_ && (a.engine_ == nullptr || (a.position_.bucket == b.position_.bucket &&
+                                                                   a.position_.record == b.position_.record));
+    }
+
+private:
+    detail::Failure advance() {
+        detail::Failure failure;
+        if (engine_ == nullptr) return failure;
+        const detail::Presence presence = engine_->next(position_, entry_.item_, failure);
+        point();
+        if (presence == detail::Presence::absent) engine_ = nullptr;
+        return presence == detail::Presence::failed ? failure : detail::Failure{};
+    }
+    void point() noexcept { entry_.source_ = detail::LocalSource(entry_.item_.field.data()); }
+
+    const Engine* engine_ = nullptr;
+    detail::Position position_;
+    Entry entry_;
+};
+
+}  // namespace kvs

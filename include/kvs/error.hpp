@@ -1,0 +1,232 @@
+// What can go wrong, said in two ways: a code a program can test and a sentence a person can act on.
+//
+// Inside the library a failure is a `detail::Failure`: a code, a sentence and at most two facts, all plain data, so
+// that reporting one never allocates. Text is made only where an exception is thrown.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <kvs/type.hpp>
+
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define KVS_EXCEPTIONS 1
+#else
+#define KVS_EXCEPTIONS 0
+#endif
+
+namespace kvs {
+
+/// The reasons for which an operation of a store fails. Compare with `Error::code()` or with the `std::error_code`
+/// that a twin function fills in. The numbers are stable.
+enum class errc {
+    key_too_long = 1,     ///< The key has more bytes than the store's key length.
+    key_empty,            ///< The key has no bytes, or only NUL bytes: in the file that means "deleted".
+    value_too_long,       ///< The value does not fit the longest value of the store, or not the caller's buffer.
+    not_text,             ///< A string value holds a NUL byte or is not valid UTF-8, or a key shorter than the store's
+                          ///< key length holds a NUL byte: NUL is the padding of both.
+    type_mismatch,        ///< The key holds a value of another type that cannot be converted exactly.
+    not_a_store,          ///< The file is not of this format; it was left untouched.
+    version_mismatch,     ///< The file is of a newer format version than this library reads.
+    policy_mismatch,      ///< The file was made by a store with other policies.
+    key_length_mismatch,  ///< The file was made by a store with another key length.
+    corrupt,              ///< The file is damaged where this operation had to read it.
+    store_full,           ///< The format's limit (4 GiB) is reached.
+    disk_full,            ///< No space, or no quota, is left on the file system.
+    io_error,             ///< The system reported another error; the message names the call and the cause.
+    not_durable,          ///< An earlier flush failed: the store takes no more writes until it has been reopened.
+    read_only,            ///< The store or the file cannot be written.
+    in_use,               ///< Another handle has the file open in a way that excludes this one.
+    forked,               ///< The handle belongs to the parent process.
+    not_found,            ///< No such file, or no store is open in this object.
+    already_exists,       ///< `Mode::create_new`, but there is such a file.
+};
+
+namespace detail {
+
+inline const char* name_of(errc code) noexcept {
+    switch (code) {
+        case errc::key_too_long: return "key_too_long";
+        case errc::key_empty: return "key_empty";
+        case errc::value_too_long: return "value_too_long";
+        case errc::not_text: return "not_text";
+        case errc::type_mismatch: return "type_mismatch";
+        case errc::not_a_store: return "not_a_store";
+        case errc::version_mismatch: return "version_mismatch";
+        case errc::policy_mismatch: return "policy_mismatch";
+        case errc::key_length_mismatch: return "key_length_mismatch";
+        case errc::corrupt: return "corrupt";
+        case errc::store_full: return "store_full";
+        case errc::disk_full: return "disk_full";
+        case errc::io_error: return "io_error";
+        case errc::not_durable: return "not_durable";
+        case errc::read_only: return "read_only";
+        case errc::in_use: return "in_use";
+        case errc::forked: return "forked";
+        case errc::not_found: return "not_found";
+        case errc::already_exists: return "already_exists";
+    }
+    return "unknown";
+}
+
+class ErrorCategory final : public std::error_category {
+public:
+    const char* name() const noexcept override { return "kvs"; }
+    std::string message(int code) const override { return name_of(static_cast<errc>(code)); }
+};
+
+}  // namespace detail
+
+/// The category of `kvs::errc`. One object per program. Thread-safe.
+inline const std::error_category& error_category() noexcept {
+    static const detail::ErrorCategory category;
+    return category;
+}
+
+/// Makes `kvs::errc` comparable with `std::error_code` (found by argument-dependent look-up).
+inline std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), error_category()}; }
+
+/// What every throwing function of the library throws. `code()` holds a `kvs::errc`; `what()` names the file, the
+/// key, what was wanted and what was found.
+class Error : public std::system_error {
+public:
+    Error(errc code, const std::string& message) : std::system_error(make_error_code(code), message) {}
+};
+
+namespace detail {
+
+/// One side of "wanted …, found …".
+struct Fact {
+    enum class Kind : std::uint8_t { none, text, number, bytes, offset, byte, type };
+    Kind kind = Kind::none;
+    std::uint64_t number = 0;
+    const char* text = nullptr;
+
+    static constexpr Fact of_text(const char* text) noexcept { return {Kind::text, 0, text}; }
+    static constexpr Fact of_number(std::uint64_t n) noexcept { return {Kind::number, n, nullptr}; }
+    static constexpr Fact of_bytes(std::uint64_t n) noexcept { return {Kind::bytes, n, nullptr}; }
+    static constexpr Fact of_offset(std::uint64_t n) noexcept { return {Kind::offset, n, nullptr}; }
+    static constexpr Fact of_byte(std::uint8_t n) noexcept { return {Kind::byte, n, nullptr}; }
+    static constexpr Fact of_type(Type type) noexcept { return {Kind::type, 0, to_string(type)}; }
+};
+
+/// Why an operation failed; false in a condition means that it did not. Plain data: made, copied and dropped without
+/// allocation.
+struct [[nodiscard]] Failure {
+    errc code{};
+    const char* problem = nullptr;  ///< a sentence without a full stop, of static storage
+    Fact wanted{};
+    Fact found{};
+    int system = 0;  ///< errno of the call that failed
+
+    explicit constexpr operator bool() const noexcept { return code != errc{}; }
+};
+
+inline std::string to_string(const Fact& fact) {
+    switch (fact.kind) {
+        case Fact::Kind::text:
+        case Fact::Kind::type: return fact.text;
+        case Fact::Kind::number: return std::to_string(fact.number);
+        case Fact::Kind::bytes: return std::to_string(fact.number) + (fact.number == 1 ? " byte" : " bytes");
+        case Fact::Kind::offset: return "offset " + std::to_string(fact.number);
+        case Fact::Kind::byte: {
+            constexpr char digits[] = "0123456789abcdef";
+            return {'0', 'x', digits[fact.number >> 4 & 15], digits[fact.number & 15]};
+        }
+        case Fact::Kind::none: break;
+    }
+    return {};
+}
+
+/// Makes bytes that may come from a hostile file fit for a message: control characters become '?', and a key of a
+/// thousand bytes is shortened.
+inline std::string printable(std::string_view bytes) {
+    constexpr std::size_t longest = 128;
+    std::string text{bytes.substr(0, longest)};
+    for (char& c : text)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    if (bytes.size() > longest) text += "...";
+    return text;
+}
+
+/// The sentence for `Error::what()`; `std::system_error` puts the name of the code behind it.
+inline std::string describe(const Failure& failure, std::string_view path, std::string_view key) {
+    std::string text = "kvs: ";
+    if (!path.empty()) text.append(path).append(": ");
+    if (!key.empty()) text.append("key \"").append(printable(key)).append("\": ");
+    text += failure.problem != nullptr ? failure.problem : name_of(failure.code);
+    if (failure.wanted.kind != Fact::Kind::none) text.append(", wanted ").append(to_string(failure.wanted));
+    if (failure.found.kind != Fact::Kind::none) text.append(", found ").append(to_string(failure.found));
+    if (failure.system != 0) text.append(": ").append(std::generic_category().message(failure.system));
+    return text;
+}
+
+/// Throws the failure as `kvs::Error`; without exceptions prints it and aborts. Cold on purpose, so that the callers
+/// stay small.
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise(const Failure& failure, std::string_view path,
+                                                         std::string_view key = {}) {
+#if KVS_EXCEPTIONS
+    throw Error(failure.code, describe(failure, path, key));
+#else
+    std::fprintf(stderr, "%s (%s)\n", describe(failure, path, key).c_str(), name_of(failure.code));
+    std::abort();
+#endif
+}
+
+/// Runs `operation`, which returns a `Failure`, for a twin that must not throw: its result, or that memory ran out,
+/// becomes a code. True if all went well.
+template <class Operation>
+bool guarded(std::error_code& error, Operation operation) noexcept {
+#if KVS_EXCEPTIONS
+    try {
+#endif
+        const Failure failure = operation();
+        if (!failure) {
+            error.clear();
+            return true;
+        }
+        error = make_error_code(failure.code);
+#if KVS_EXCEPTIONS
+    } catch (const std::system_error& e) {
+        error = e.code();
+    } catch (...) {
+        error = std::make_error_code(std::errc::not_enough_memory);
+    }
+#endif
+    return false;
+}
+
+/// The code for an error of the system. `writing` tells a file that cannot be written from one that cannot be read.
+inline errc classify(int system, bool writing) noexcept {
+    switch (static_cast<std::errc>(system)) {
+        case std::errc::no_space_on_device:
+        case std::errc::file_too_large: return errc::disk_full;
+        case std::errc::no_such_file_or_directory:
+        case std::errc::not_a_directory: return errc::not_found;
+        case std::errc::file_exists: return errc::already_exists;
+        case std::errc::read_only_file_system:
+        case std::errc::permission_denied:
+        case std::errc::operation_not_permitted: return writing ? errc::read_only : errc::io_error;
+        default: break;
+    }
+#ifdef EDQUOT
+    if (system == EDQUOT) return errc::disk_full;
+#endif
+    return errc::io_error;
+}
+
+inline Failure system_failure(const char* problem, int system, bool writing) noexcept {
+    return {classify(system, writing), problem, {}, {}, system};
+}
+
+}  // namespace detail
+}  // namespace kvs
+
+template <>
+struct std::is_error_code_enum<kvs::errc> : std::true_type {};

@@ -1,0 +1,79 @@
+// How a store is opened.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include <kvs/weights.hpp>
+
+namespace kvs {
+
+/// What to do about a file that exists, and one that does not.
+enum class Mode : std::uint8_t {
+    open_or_create,  ///< open the file; make it if there is none
+    open_existing,   ///< `not_found` if there is none
+    create_new,      ///< `already_exists` if there is one
+    read_only,       ///< `not_found` if there is none; nothing is ever written, and writes fail with `read_only`
+};
+
+namespace detail {
+
+/// Anything like `std::chrono::duration`, known by its shape so that `<chrono>` need not be included.
+template <class T>
+concept Duration = requires(const T& span) {
+    span.count();
+    T::period::num;
+    T::period::den;
+};
+
+}  // namespace detail
+
+/// When the file is brought to the device, apart from `sync()` and close, which always do. Until then a write survives
+/// the death of the process, but not a power cut.
+class SyncPolicy {
+public:
+    enum class Kind : std::uint8_t { every, manual, each };
+
+    constexpr SyncPolicy(Kind kind, std::uint64_t nanoseconds) noexcept : kind_(kind), nanoseconds_(nanoseconds) {}
+
+    constexpr Kind kind() const noexcept { return kind_; }
+    constexpr std::uint64_t nanoseconds() const noexcept { return nanoseconds_; }
+
+private:
+    Kind kind_;
+    std::uint64_t nanoseconds_;
+};
+
+/// A thread of the store syncs at the latest this long after a write; it sleeps while there is nothing to sync.
+/// Takes any `std::chrono` duration; negative ones count as zero.
+template <detail::Duration Span>
+constexpr SyncPolicy sync_every(const Span& interval) noexcept {
+    constexpr long double second = 1'000'000'000;
+    constexpr long double longest = 1e18L;  // about 30 years
+    long double ns = static_cast<long double>(interval.count()) * second * Span::period::num / Span::period::den;
+    if (!(ns > 0)) ns = 0;
+    if (ns > longest) ns = longest;
+    return {SyncPolicy::Kind::every, static_cast<std::uint64_t>(ns)};
+}
+
+/// Only `sync()` and close.
+inline constexpr SyncPolicy sync_manual{SyncPolicy::Kind::manual, 0};
+
+/// Before every write returns.
+inline constexpr SyncPolicy sync_each{SyncPolicy::Kind::each, 0};
+
+/// The options of a store. An aggregate: `{.mode = kvs::Mode::read_only}`.
+struct Options {
+    Mode mode = Mode::open_or_create;
+
+    /// See `sync_every`, `sync_manual`, `sync_each`. The default is one second.
+    SyncPolicy sync{SyncPolicy::Kind::every, 1'000'000'000};
+
+    /// The value lengths of a file that is created; an existing file keeps its own.
+    Weights weights{};
+
+    /// The mode bits of a file that is created, less those of the process's umask.
+    unsigned permissions = 0600;
+};
+
+}  // namespace kvs

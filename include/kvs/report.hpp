@@ -1,0 +1,79 @@
+// What `verify`, `stats` and `recovery` tell.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace kvs {
+
+/// One thing that is wrong with a file.
+struct Problem {
+    std::uint64_t offset = 0;  ///< where in the file, in bytes
+    std::uint32_t bucket = 0;  ///< in whose chain, 0 to 65535
+    std::string text;          ///< what is wrong there, with what was wanted and found
+};
+
+/// The result of `verify()`.
+struct Report {
+    std::uint64_t records = 0;          ///< records reached, with deleted ones
+    std::uint64_t keys = 0;             ///< of them, records that hold a key
+    std::uint64_t deleted_records = 0;  ///< of them, free for reuse
+    std::uint64_t problem_count = 0;    ///< all that was found, also what `problems` has no room for
+    std::vector<Problem> problems;      ///< the first 100
+
+    /// True if nothing is wrong.
+    bool ok() const noexcept { return problem_count == 0; }
+};
+
+/// Figures of a store, from `stats()`. All counts of records and keys are of one moment.
+struct Stats {
+    /// The records of one value length.
+    struct Length {
+        std::uint32_t value_bytes = 0;
+        std::uint32_t groups = 0;  ///< groups of 4,096 buckets that hold values of this length
+        std::uint64_t keys = 0;
+        std::uint64_t deleted_records = 0;
+        std::uint64_t record_bytes = 0;  ///< of one record, key and link included
+    };
+
+    std::uint64_t keys = 0;
+    std::uint64_t deleted_records = 0;  ///< free for reuse, until `compact_to`
+    std::uint64_t file_bytes = 0;       ///< the size of the file, with what was got in advance
+    std::uint64_t live_bytes = 0;       ///< header, index and all records
+    std::uint64_t limit_bytes = 0;      ///< what the format allows
+    std::uint64_t buckets_used = 0;     ///< of 65,536
+    std::uint64_t longest_chain = 0;    ///< records, deleted ones included
+    std::vector<Length> lengths;        ///< the lengths that this store has, shortest first
+};
+
+/// What opening the file found and did.
+struct Recovery {
+    enum class Outcome : std::uint8_t {
+        created,     ///< there was no file, or one whose creation had not been finished
+        clean,       ///< the file was closed properly
+        killed,      ///< the last process that wrote to it died with the file open
+        power_loss,  ///< so did the machine
+    };
+
+    Outcome outcome = Outcome::clean;
+    std::uint64_t records = 0;  ///< records reached, with deleted ones
+    std::uint64_t keys = 0;
+    std::uint64_t damaged_chains = 0;  ///< chains with a link that cannot be followed; `verify()` lists them
+    std::uint64_t duplicate_keys = 0;  ///< keys with records in two value lengths, as the original program leaves them
+};
+
+/// The name of an outcome, as written in the enumeration.
+constexpr const char* to_string(Recovery::Outcome outcome) noexcept {
+    switch (outcome) {
+        case Recovery::Outcome::created: return "created";
+        case Recovery::Outcome::clean: return "clean";
+        case Recovery::Outcome::killed: return "killed";
+        case Recovery::Outcome::power_loss: return "power_loss";
+    }
+    return "unknown";
+}
+
+}  // namespace kvs

@@ -1,0 +1,57 @@
+// Typed handles: name, type and fallback of a setting, said once.
+#pragma once
+
+#include <string_view>
+#include <utility>
+
+#include <kvs/key.hpp>
+
+namespace kvs {
+
+/// A named value of type `T` with the fallback that is used while the store has none:
+///
+///     inline const kvs::Setting<float> volume{"volume", 0.8f};
+///     float v = prefs[volume];
+///     prefs[volume] = 0.5f;
+///
+/// Belongs to no store and can be used with any. The name must outlive the handle, as a literal does. Hashing happens
+/// once, at compile time for a `constexpr` handle; the name is checked against the key length at each use.
+template <class T>
+class Setting {
+public:
+    constexpr Setting(std::string_view name, T fallback) : name_(name), fallback_(std::move(fallback)) {}
+
+    constexpr std::string_view name() const noexcept { return name_.name; }
+    constexpr const T& fallback() const noexcept { return fallback_; }
+
+    /// The key in a store of this key length.
+    template <std::size_t KeyLen>
+    constexpr Key<KeyLen> key() const noexcept {
+        return Key<KeyLen>(name_);
+    }
+
+private:
+    detail::HashedName name_;
+    T fallback_;
+};
+
+/// What `store[setting]` is: reads as a `T`, and assigning to it sets. Refers to the store and the handle.
+template <class Store, class T>
+class SettingReference {
+public:
+    SettingReference(Store& store, const Setting<T>& setting) noexcept : store_(store), setting_(setting) {}
+
+    operator T() const { return store_.get(setting_); }
+    const SettingReference& operator=(const T& value) const {
+        store_.set(setting_, value);
+        return *this;
+    }
+    const SettingReference& operator=(const SettingReference& other) const { return *this = static_cast<T>(other); }
+    SettingReference(const SettingReference&) = default;
+
+private:
+    Store& store_;
+    const Setting<T>& setting_;
+};
+
+}  // namespace kvs

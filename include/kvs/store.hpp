@@ -1,0 +1,572 @@
+// The store.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <kvs/detail/defaults.hpp>
+#include <kvs/detail/seed_engine.hpp>
+#include <kvs/entry.hpp>
+#include <kvs/error.hpp>
+#include <kvs/key.hpp>
+#include <kvs/options.hpp>
+#include <kvs/policies.hpp>
+#include <kvs/report.hpp>
+#include <kvs/setting.hpp>
+#include <kvs/value.hpp>
+
+namespace kvs {
+
+namespace detail {
+
+/// A path in any usual form: text, or a class such as `std::filesystem::path` that gives its native characters.
+template <class Path>
+concept PathLike = std::is_convertible_v<const Path&, std::string_view> || requires(const Path& path) {
+    { path.c_str() } -> std::convertible_to<const char*>;
+};
+
+template <PathLike Path>
+std::string_view path_text(const Path& path) noexcept {
+    if constexpr (std::is_convertible_v<const Path&, std::string_view>) {
+        if constexpr (std::is_pointer_v<Path>)
+            return path != nullptr ? std::string_view(path) : std::string_view();
+        else
+            return std::string_view(path);
+    } else {
+        return std::string_view(path.c_str());
+    }
+}
+
+/// A buffer that `get_into` fills.
+template <class T>
+concept Buffer = std::is_convertible_v<T&&, std::span<char>> || std::is_convertible_v<T&&, std::span<std::byte>>;
+
+}  // namespace detail
+
+/// A typed key-value store in one file. Write it as `kvs::Store<KeyLen, Policies...>` or `kvs::SeedStore<KeyLen>`.
+///
+/// * A key holds one value, of whatever type it was last set to.
+/// * `get`, `set`, `erase` and `contains` cost O(1) expected up to some ten thousand keys.
+/// * Every function that can throw `kvs::Error` has a twin that takes a trailing `std::error_code&`, does not throw and
+///   clears the code on success. Every operation can fail with `corrupt` where the file is damaged, `forked` in the
+///   child of a fork and `not_found` after a move; operations with a key also with `key_empty`, `key_too_long` and
+///   `not_text`; those that write with `read_only`, `not_durable`, `disk_full` and `io_error`. What else a function
+///   fails with stands beside it. A failed operation changes nothing, unless it says so.
+/// * With `SharedThreads`, every function but construction, destruction and moving may be called from any thread at any
+///   time. Reads take no lock. With `Unshared`, one thread at a time.
+template <std::size_t KeyLen, class Policies>
+class BasicStore {
+    static_assert(KeyLen >= 1 && KeyLen <= detail::layout::longest_key,
+                  "kvs::Store<KeyLen>: the key length of a store is 1 to 1024 bytes.");
+    static_assert(detail::is_implemented<Policies>,
+                  "kvs::Store: A/B pairs (kvs::AbBackup, the default) are not part of this version. Write "
+                  "kvs::SeedStore<KeyLen>, or kvs::Store<KeyLen, kvs::NoBackup>.");
+
+    using Platform = typename Policies::Platform;
+    using Engine = detail::SeedEngine<KeyLen, typename Policies::Sharing, Platform>;
+
+public:
+    using key_type = Key<KeyLen>;
+    using iterator = Iterator<Engine>;
+    using const_iterator = iterator;
+
+    /// The longest key, in bytes.
+    static constexpr std::size_t key_length = KeyLen;
+
+    // ---- opening and closing ---------------------------------------------------------------------------------------
+
+    /// Opens the file, or creates it, as the options say. Fails with `not_found` (no such file or directory),
+    /// `already_exists`, `read_only` (no permission to write), `in_use`, `not_a_store`, `key_length_mismatch`,
+    /// `corrupt` (shorter than its index), `disk_full`, `io_error`; a file that is not a store, or is in use, is left
+    /// untouched. Costs one walk over the file's index and records.
+    template <detail::PathLike Path>
+    explicit BasicStore(const Path& path, const Options& options = {}) : BasicStore(Closed{}) {
+        if (detail::Failure failure = open(detail::path_text(path), options))
+            detail::raise(failure, detail::path_text(path));
+    }
+
+    /// The same; after an error no store is open in the object.
+    template <detail::PathLike Path>
+    BasicStore(const Path& path, const Options& options, std::error_code& error) noexcept : BasicStore(Closed{}) {
+        if (!detail::guarded(error, [&] { return open(detail::path_text(path), options); }))
+            delete std::exchange(core_, nullptr);
+    }
+
+    BasicStore(BasicStore&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    /// Closes the store that was open here first.
+    BasicStore& operator=(BasicStore&& other) noexcept {
+        if (this != &other) delete std::exchange(core_, std::exchange(other.core_, nullptr));
+        return *this;
+    }
+    BasicStore(const BasicStore&) = delete;
+    BasicStore& operator=(const BasicStore&) = delete;
+
+    /// Syncs and closes. What fails here is not reported: call `sync()` first where that matters.
+    ~BasicStore() { delete core_; }
+
+    /// False after a move and after a failed twin of the constructor.
+    bool is_open() const noexcept { return core_ != nullptr; }
+
+    /// As given to the constructor; empty if no store is open.
+    std::string_view path() const noexcept {
+        return core_ != nullptr ? std::string_view(core_->engine.path()) : std::string_view();
+    }
+
+    /// What opening the file found and did. A store must be open.
+    const Recovery& recovery() const noexcept { return core_->engine.recovery(); }
+
+    // ---- reading ---------------------------------------------------------------------------------------------------
+
+    /// The value of a key; nothing if the key is absent. A number is read as any number type that holds it exactly;
+    /// anything else of another type is `type_mismatch`. A registered default counts as a value.
+    template <class T>
+    std::optional<T> get(const key_type& key) const {
+        std::optional<T> value;
+        if (read_number(key, value)) return value;
+        check(read_value(key, value), key);
+        return value;
+    }
+    template <class T>
+    std::optional<T> get(const key_type& key, std::error_code& error) const noexcept {
+        std::optional<T> value;
+        if (read_number(key, value)) {
+            error.clear();
+            return value;
+        }
+        if (!detail::guarded(error, [&] { return read_value(key, value); })) value.reset();
+        return value;
+    }
+
+    /// The value of a key, or `fallback` if the key is absent or its value is not a `T`. A registered default comes
+    /// before the fallback.
+    template <class T>
+    auto get_or(const key_type& key, const T& fallback) const {
+        using Result = OwningType<T>;
+        std::optional<Result> value;
+        if (read_number(key, value)) return *value;
+        check(drop_mismatch(read_value(key, value), value), key);
+        return value ? *std::move(value) : Result(fallback);
+    }
+    template <class T>
+    auto get_or(const key_type& key, const T& fallback, std::error_code& error) const noexcept {
+        using Result = OwningType<T>;
+        std::optional<Result> value;
+        if (!detail::guarded(error, [&] { return drop_mismatch(read_value(key, value), value); })) value.reset();
+        return value ? *std::move(value) : Result(fallback);
+    }
+
+    /// The value of a setting, or its fallback if the key is absent. Fails with `type_mismatch`.
+    template <class T>
+    T get(const Setting<T>& setting) const {
+        auto value = get<T>(setting.template key<KeyLen>());
+        return value ? *std::move(value) : setting.fallback();
+    }
+    template <class T>
+    T get(const Setting<T>& setting, std::error_code& error) const noexcept {
+        auto value = get<T>(setting.template key<KeyLen>(), error);
+        return value ? *std::move(value) : setting.fallback();
+    }
+
+    /// Copies text into a buffer of `char`, or text or bytes into one of `std::byte`, without allocating; the number of
+    /// bytes copied, or nothing if the key is absent. Fails with `type_mismatch`, and with `value_too_long` if the
+    /// buffer is too small; the buffer's content is then unspecified.
+    template <detail::Buffer To>
+    std::optional<std::size_t> get_into(const key_type& key, To&& buffer) const {
+        std::size_t bytes = 0;
+        const detail::Presence presence = checked_copy(key, buffer, bytes);
+        return presence == detail::Presence::present ? std::optional(bytes) : std::nullopt;
+    }
+    template <detail::Buffer To>
+    std::optional<std::size_t> get_into(const key_type& key, To&& buffer, std::error_code& error) const noexcept {
+        std::size_t bytes = 0;
+        detail::Presence presence = detail::Presence::absent;
+        const bool good = detail::guarded(error, [&] { return copy_value(key, span_of(buffer), bytes, presence); });
+        return good && presence == detail::Presence::present ? std::optional(bytes) : std::nullopt;
+    }
+
+    /// The value of a key, whatever its type; nothing if the key is absent.
+    std::optional<Value> value(const key_type& key) const { return get<Value>(key); }
+    std::optional<Value> value(const key_type& key, std::error_code& error) const noexcept {
+        return get<Value>(key, error);
+    }
+
+    /// The type of a key's value; nothing if the key is absent.
+    std::optional<Type> type(const key_type& key) const {
+        std::optional<Type> type;
+        check(read_type(key, type), key);
+        return type;
+    }
+    std::optional<Type> type(const key_type& key, std::error_code& error) const noexcept {
+        std::optional<Type> type;
+        if (!detail::guarded(error, [&] { return read_type(key, type); })) type.reset();
+        return type;
+    }
+
+    /// True if the file holds the key; registered defaults do not count.
+    bool contains(const key_type& key) const {
+        bool found = false;
+        check(find(key, found), key);
+        return found;
+    }
+    bool contains(const key_type& key, std::error_code& error) const noexcept {
+        bool found = false;
+        return detail::guarded(error, [&] { return find(key, found); }) && found;
+    }
+    template <class T>
+    bool contains(const Setting<T>& setting) const {
+        return contains(setting.template key<KeyLen>());
+    }
+
+    /// The number of keys in the file. O(1).
+    std::size_t size() const noexcept { return core_ != nullptr ? static_cast<std::size_t>(core_->engine.size()) : 0; }
+    bool empty() const noexcept { return size() == 0; }
+
+    /// Iterates over the entries in the file; see `Iterator`. The throwing `begin` fails where the first entry should
+    /// be; its twin returns an iterator from which `increment` goes on.
+    iterator begin() const {
+        check(check_open());
+        iterator first(core_->engine);
+        ++first;
+        return first;
+    }
+    iterator begin(std::error_code& error) const noexcept {
+        if (!detail::guarded(error, [&] { return check_open(); })) return {};
+        iterator first(core_->engine);
+        first.increment(error);
+        return first;
+    }
+    iterator end() const noexcept { return {}; }
+
+    // ---- writing ---------------------------------------------------------------------------------------------------
+
+    /// Sets a key to a value, whatever it held before. Fails with `value_too_long` (text of more than 65,536 bytes,
+    /// bytes of more than 65,534), `not_text`, `store_full`. With `sync_each` a flush that fails is `io_error`: the
+    /// value is in place then, but not durable.
+    template <class T>
+    void set(const key_type& key, const T& value) {
+        check(write_value(key, value), key);
+    }
+    template <class T>
+    void set(const key_type& key, const T& value, std::error_code& error) noexcept {
+        detail::guarded(error, [&] { return write_value(key, value); });
+    }
+    template <class T>
+    void set(const Setting<T>& setting, const std::type_identity_t<T>& value) {
+        set(setting.template key<KeyLen>(), value);
+    }
+    template <class T>
+    void set(const Setting<T>& setting, const std::type_identity_t<T>& value, std::error_code& error) noexcept {
+        set(setting.template key<KeyLen>(), value, error);
+    }
+
+    /// `store[setting]` reads and sets; see `Setting`.
+    template <class T>
+    SettingReference<BasicStore, T> operator[](const Setting<T>& setting) noexcept {
+        return {*this, setting};
+    }
+    template <class T>
+    T operator[](const Setting<T>& setting) const {
+        return get(setting);
+    }
+
+    /// Removes a key; false if it was absent. Its record is used again for a later key of the same bucket.
+    bool erase(const key_type& key) {
+        bool erased = false;
+        check(remove(key, erased), key);
+        return erased;
+    }
+    bool erase(const key_type& key, std::error_code& error) noexcept {
+        bool erased = false;
+        detail::guarded(error, [&] { return remove(key, erased); });
+        return erased;
+    }
+    template <class T>
+    bool erase(const Setting<T>& setting) {
+        return erase(setting.template key<KeyLen>());
+    }
+
+    /// Removes all keys. O(65,536), whatever their number. Registered defaults stay.
+    void clear() { check(remove_all()); }
+    void clear(std::error_code& error) noexcept {
+        detail::guarded(error, [&] { return remove_all(); });
+    }
+
+    /// Registers values that stand under those of the file: a read of a key that is absent finds them. Kept in memory
+    /// only; a later registration of the same key replaces the earlier one. Fails with the key's error if a key is not
+    /// valid, and registers nothing then.
+    void register_defaults(std::initializer_list<Default<KeyLen>> defaults) {
+        const key_type* invalid = nullptr;
+        if (detail::Failure failure = add_defaults(defaults, invalid))
+            detail::raise(failure, path(), invalid != nullptr ? invalid->view() : std::string_view());
+    }
+    void register_defaults(std::initializer_list<Default<KeyLen>> defaults, std::error_code& error) noexcept {
+        const key_type* invalid = nullptr;
+        detail::guarded(error, [&] { return add_defaults(defaults, invalid); });
+    }
+
+    /// Returns when every write that returned before the call is on the device. After a failed flush this and every
+    /// write fail with `not_durable` until the store has been closed and opened again.
+    void sync() { check(flush()); }
+    void sync(std::error_code& error) noexcept {
+        detail::guarded(error, [&] { return flush(); });
+    }
+
+    // ---- the file as a whole ---------------------------------------------------------------------------------------
+
+    /// Writes a copy of the store as it is at one moment, deleted records included, and makes it durable. Replaces a
+    /// file of that name in one step; fails with `in_use` if that is the store itself. Writers wait meanwhile.
+    template <detail::PathLike Path>
+    void copy_to(const Path& path) {
+        check(copy(detail::path_text(path)));
+    }
+    template <detail::PathLike Path>
+    void copy_to(const Path& path, std::error_code& error) noexcept {
+        detail::guarded(error, [&] { return copy(detail::path_text(path)); });
+    }
+
+    /// The same with the keys only: without deleted records, and every value in the smallest length that holds it.
+    template <detail::PathLike Path>
+    void compact_to(const Path& path) {
+        check(compact(detail::path_text(path)));
+    }
+    template <detail::PathLike Path>
+    void compact_to(const Path& path, std::error_code& error) noexcept {
+        detail::guarded(error, [&] { return compact(detail::path_text(path)); });
+    }
+
+    /// Reads everything and reports all that is wrong with the file. Writers wait meanwhile. O(n log n) for n records.
+    Report verify() const {
+        Report report;
+        check(check_all(report));
+        return report;
+    }
+    Report verify(std::error_code& error) const noexcept {
+        Report report;
+        detail::guarded(error, [&] { return check_all(report); });
+        return report;
+    }
+
+    /// Counts what is in the file. Writers wait meanwhile. O(records).
+    Stats stats() const {
+        Stats stats;
+        check(count(stats));
+        return stats;
+    }
+    Stats stats(std::error_code& error) const noexcept {
+        Stats stats;
+        detail::guarded(error, [&] { return count(stats); });
+        return stats;
+    }
+
+private:
+    struct Core {
+        Engine engine;
+        detail::Defaults<KeyLen, Platform> defaults;
+    };
+
+    struct Closed {};
+    explicit BasicStore(Closed) noexcept {}
+
+    detail::Failure open(std::string_view path, const Options& options) {
+        core_ = new Core;
+        return core_->engine.open(path, options);
+    }
+
+    /// What a read returns for a fallback of type `T`: text that owns its characters.
+    template <class T>
+    using OwningType =
+        std::conditional_t<std::is_convertible_v<const T&, std::string_view>, std::string, std::decay_t<T>>;
+
+    detail::Failure check_open() const noexcept {
+        if (core_ != nullptr) return {};
+        return {errc::not_found, "no store is open in this object"};
+    }
+    void check(const detail::Failure& failure) const {
+        if (failure) detail::raise(failure, path());
+    }
+    void check(const detail::Failure& failure, const key_type& key) const {
+        if (failure) detail::raise(failure, path(), key.view());
+    }
+
+    /// The short way for the commonest reads: a number of exactly this type, found before. False says nothing.
+    template <class T>
+    bool read_number(const key_type& key, std::optional<T>& value) const noexcept {
+        if constexpr (detail::Number<T>) {
+            std::uint64_t bits = 0;
+            if (core_ != nullptr && core_->engine.template read_exact<sizeof(T)>(key, detail::Codec<T>::type, bits)) {
+                value = detail::number_from_bits<T>(bits);
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Each operation once, for both twins.
+
+    template <class T>
+    detail::Failure read_value(const key_type& key, std::optional<T>& value) const {
+        detail::Failure failure = check_open();
+        if (failure) return failure;
+        value.emplace();
+        switch (core_->engine.read(key, detail::Codec<T>::preferred_length, failure,
+                                   [&](const auto& stored) { return detail::Codec<T>::decode(stored, *value); })) {
+            case detail::Presence::present: return {};
+            case detail::Presence::failed: return failure;
+            case detail::Presence::absent: break;
+        }
+        const Value* fallback = core_->defaults.find(key);
+        if (fallback == nullptr)
+            value.reset();
+        else if constexpr (std::is_same_v<T, Value>)
+            *value = *fallback;
+        else
+            return fallback->lend([&](const auto& stored) { return detail::Codec<T>::decode(stored, *value); });
+        return {};
+    }
+
+    template <class T>
+    static detail::Failure drop_mismatch(const detail::Failure& failure, std::optional<T>& value) noexcept {
+        if (failure.code != errc::type_mismatch) return failure;
+        value.reset();
+        return {};
+    }
+
+    detail::Failure read_type(const key_type& key, std::optional<Type>& type) const noexcept {
+        detail::Failure failure = check_open();
+        if (failure) return failure;
+        switch (core_->engine.read(key, detail::any_length, failure, [&](const auto& stored) {
+            type = stored.code.type;
+            return detail::Failure{};
+        })) {
+            case detail::Presence::present: return {};
+            case detail::Presence::failed: return failure;
+            case detail::Presence::absent: break;
+        }
+        type.reset();
+        if (const Value* fallback = core_->defaults.find(key)) type = fallback->type();
+        return {};
+    }
+
+    detail::Failure find(const key_type& key, bool& found) const noexcept {
+        detail::Failure failure = check_open();
+        if (failure) return failure;
+        const detail::Presence presence = core_->engine.contains(key, failure);
+        found = presence == detail::Presence::present;
+        return presence == detail::Presence::failed ? failure : detail::Failure{};
+    }
+
+    /// A buffer, and whether it takes text only.
+    struct Target {
+        std::byte* data;
+        std::size_t size;
+        bool text_only;
+    };
+    template <class To>
+    static Target span_of(To& buffer) noexcept {
+        if constexpr (std::is_convertible_v<To&, std::span<char>>) {
+            const std::span<char> span(buffer);
+            return {reinterpret_cast<std::byte*>(span.data()), span.size(), true};
+        } else {
+            const std::span<std::byte> span(buffer);
+            return {span.data(), span.size(), false};
+        }
+    }
+    template <class To>
+    detail::Presence checked_copy(const key_type& key, To& buffer, std::size_t& bytes) const {
+        detail::Presence presence = detail::Presence::absent;
+        check(copy_value(key, span_of(buffer), bytes, presence), key);
+        return presence;
+    }
+
+    detail::Failure copy_value(const key_type& key, Target to, std::size_t& bytes,
+                               detail::Presence& presence) const noexcept {
+        detail::Failure failure = check_open();
+        if (failure) return failure;
+        const auto take = [&](const auto& stored) -> detail::Failure {
+            const bool fits = to.text_only ? is_text(stored.code.type) : stored.code.type >= Type::ascii;
+            if (!fits) return detail::mismatch(to.text_only ? Type::utf8 : Type::bytes, stored.code.type);
+            detail::Extent where;
+            if (detail::Failure problem = detail::extent(stored, where)) return problem;
+            bytes = where.size;
+            if (bytes > to.size)
+                return {errc::value_too_long, "the value is longer than the buffer", detail::Fact::of_bytes(to.size),
+                        detail::Fact::of_bytes(bytes)};
+            stored.source.copy_out(where.offset, to.data, bytes);
+            return {};
+        };
+        presence = core_->engine.read(key, detail::any_length, failure, take);
+        if (presence == detail::Presence::failed) return failure;
+        const Value* fallback = presence == detail::Presence::absent ? core_->defaults.find(key) : nullptr;
+        if (fallback == nullptr) return {};
+        presence = detail::Presence::present;
+        return fallback->lend(take);
+    }
+
+    template <class T>
+    detail::Failure write_value(const key_type& key, const T& value) noexcept {
+        if (detail::Failure failure = check_open()) return failure;
+        detail::Encoded encoded;
+        if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
+        return core_->engine.put(key, encoded);
+    }
+
+    detail::Failure remove(const key_type& key, bool& erased) noexcept {
+        detail::Failure failure = check_open();
+        if (failure) return failure;
+        const detail::Presence presence = core_->engine.erase(key, failure);
+        erased = presence == detail::Presence::present;
+        return presence == detail::Presence::failed ? failure : detail::Failure{};
+    }
+
+    detail::Failure remove_all() noexcept {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.clear();
+    }
+    detail::Failure add_defaults(std::initializer_list<Default<KeyLen>> defaults, const key_type*& invalid) {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->defaults.add(defaults, invalid);
+    }
+    detail::Failure flush() noexcept {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.sync();
+    }
+    detail::Failure copy(std::string_view path) {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.copy_to(path);
+    }
+    detail::Failure compact(std::string_view path) {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.compact_to(path);
+    }
+    detail::Failure check_all(Report& report) const {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.verify(report);
+    }
+    detail::Failure count(Stats& stats) const {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.stats(stats);
+    }
+
+    Core* core_ = nullptr;
+};
+
+/// A typed key-value store in one file, whose keys have up to `KeyLen` bytes. The policies, in any order and at most
+/// one of each family: backup, checksum, sharing, index; see policies.hpp. The same policies in another order are the
+/// same type. The members are those of `BasicStore`.
+template <std::size_t KeyLen, class... Policies>
+using Store = BasicStore<KeyLen, typename detail::Fold<Policies...>::type>;
+
+/// The seed format and nothing else: every byte of its file is the original program's, values are updated in place, and
+/// the threads of one process share it. See `NoBackup` for what it promises.
+template <std::size_t KeyLen>
+using SeedStore = Store<KeyLen, NoBackup, ChainIndex, SharedThreads>;
+
+}  // namespace kvs
