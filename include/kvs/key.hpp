@@ -67,7 +67,7 @@ class Key {
 public:
     /// From a string literal, at compile time. A literal of exactly `KeyLen` bytes may hold NULs, as the format allows.
     template <std::size_t Size>
-    consteval Key(const char (&literal)[Size]) : Key(std::string_view(literal, Size - 1), Words{}) {
+    consteval Key(const char (&literal)[Size]) noexcept : Key(std::string_view(literal, Size - 1), Words{}) {
         static_assert(Size > 1, "kvs::Key: a key has at least one byte.");
         static_assert(Size - 1 <= KeyLen,
                       "kvs::Key: this key literal is longer than the store's key length. Shorten the key, or give the "

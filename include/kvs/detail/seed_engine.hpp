@@ -162,10 +162,12 @@ public:
             const Guard<Mutex> one_writer(writers_);
             if (Failure failure = before_change()) return failure;
             const Hint hint = hints_.find(key.quick_hash());
-            if (hint && hint.length() == length && !has_duplicates_ && is_right(hint, key))
-                overwrite(hint.version(), {hint.record(), length}, value);
-            else if (Failure failure = put_locked(key, key.hash(), value, length))
+            if (hint && hint.length() == length && !has_duplicates_ && is_right(hint, key)) {
+                const typename Versions::Change change(versions_, hint.version());
+                overwrite({hint.record(), length}, value);
+            } else if (Failure failure = put_locked(key, key.hash(), value, length)) {
                 return failure;
+            }
         }
         return durability_.after_write();
     }
@@ -180,6 +182,7 @@ public:
             const std::uint32_t hash = key.hash();
             const Presence presence = find(key, hash, any_length, place, failure, Damage::ends_search);
             if (presence != Presence::present) return presence;
+            const typename Versions::Change change(versions_, hash);
             const std::uint64_t erased = erase_all(key, hash, any_length);
             keys_.store(size() - erased, std::memory_order_relaxed);
         }
@@ -397,29 +400,31 @@ private:
         Failure failure;
         Place place;
         Vacancy vacancy;
-        switch (find_or_vacancy(key, hash, length, place, vacancy, failure)) {
-            case Presence::failed: return failure;
-            case Presence::present:
-                overwrite(hash, place, value);
-                if (has_duplicates_) keys_.store(size() - erase_all(key, hash, length), std::memory_order_relaxed);
-                remember(key, hash, place);
-                return {};
-            case Presence::absent: break;
+        const Presence here = find_or_vacancy(key, hash, length, place, vacancy, failure);
+        if (here == Presence::failed) return failure;
+        if (here == Presence::present) {
+            const typename Versions::Change change(versions_, hash);
+            overwrite(place, value);
+            if (has_duplicates_) keys_.store(size() - erase_all(key, hash, length), std::memory_order_relaxed);
+            remember(key, hash, place);
+            return {};
         }
-        // One key, one value: a value of another length goes once the new one is there.
+        // One key, one value: a value of another length goes once the new one is there, and no reader sees both.
         const Presence elsewhere = find(key, hash, any_length, place, failure, Damage::ends_search);
         if (elsewhere == Presence::failed) return failure;
-        place.length = length;
-        if (vacancy.deleted_record != 0) {
-            place.record = vacancy.deleted_record;
-            reuse(key, hash, value, place);
-        } else {
+        place = {vacancy.deleted_record, length};
+        if (place.record == 0) {
             place.record = live_end_.load(std::memory_order_relaxed);
-            if (Failure problem = append(key, hash, value, place, vacancy.link)) return problem;
+            if (Failure problem = ensure_space(place.record + layout::record_bytes(KeyLen, length))) return problem;
         }
-        remember(key, hash, place);
+        const typename Versions::Change change(versions_, hash);
+        if (vacancy.deleted_record != 0)
+            reuse(key, value, place);
+        else
+            append(key, value, place, vacancy.link);
         const std::uint64_t erased = elsewhere == Presence::present ? erase_all(key, hash, length) : 0;
         keys_.store(size() + 1 - erased, std::memory_order_relaxed);
+        remember(key, hash, place);
         return {};
     }
 
@@ -444,9 +449,10 @@ private:
         return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
     }
 
-    void overwrite(std::uint32_t hash, const Place& place, const Encoded& value) noexcept {
+    // What follows stores; the caller has made the key's version odd.
+
+    void overwrite(const Place& place, const Encoded& value) noexcept {
         const std::uint8_t type = layout::encode_type(value.type, place.length);
-        const typename Versions::Change change(versions_, hash);
         if (region_.template load<1>(type_offset(place.record)) != type)
             region_.template publish<1>(type_offset(place.record), type);
         store_value(value_offset(place.record), place.length, value);
@@ -471,30 +477,46 @@ private:
         region_.store_zeros(at + value.size, end - at - value.size);
     }
 
-    void reuse(const KeyType& key, std::uint32_t hash, const Encoded& value, const Place& place) noexcept {
-        overwrite(hash, place, value);  // nobody looks at a deleted record's value
-        const typename Versions::Change change(versions_, hash);
+    void reuse(const KeyType& key, const Encoded& value, const Place& place) noexcept {
+        overwrite(place, value);
         const std::size_t first_word = bytes_to_word_end(place.record);
         region_.store(place.record + first_word, key.padded() + first_word, KeyLen - first_word);
         region_.store(place.record, key.padded(), first_word);
     }
 
-    Failure append(const KeyType& key, std::uint32_t hash, const Encoded& value, const Place& place,
-                   std::uint64_t link) noexcept {
-        const std::uint64_t record = place.record;
-        const unsigned length = place.length;
-        const std::uint64_t end = record + layout::record_bytes(KeyLen, length);
-        if (Failure failure = ensure_space(end)) return failure;
-        region_.store(record, key.padded(), KeyLen);
-        region_.template publish<1>(type_offset(record), layout::encode_type(value.type, length));
-        store_value(value_offset(record), length, value);
+    void append(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link) noexcept {
+        const std::uint64_t end = place.record + layout::record_bytes(KeyLen, place.length);
+        region_.store(place.record, key.padded(), KeyLen);
+        region_.template publish<1>(type_offset(place.record), layout::encode_type(value.type, place.length));
+        store_value(value_offset(place.record), place.length, value);
         region_.store_zeros(end - layout::link_bytes, layout::link_bytes);
         live_end_.store(end, std::memory_order_relaxed);
-        const typename Versions::Change change(versions_, hash);
-        used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << length,
+        used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << place.length,
                             std::memory_order_relaxed);
-        region_.template publish<4>(link, record);
-        return {};
+        region_.template publish<4>(link, place.record);
+    }
+
+    /// Erases every record of the key but those of one value length; returns how many.
+    std::uint64_t erase_all(const KeyType& key, std::uint32_t hash, unsigned but) noexcept {
+        std::uint64_t erased = 0;
+        Place place;
+        Failure ignored;
+        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), but); rest != 0;
+             rest &= rest - 1) {
+            const auto length = static_cast<unsigned>(std::countr_zero(rest));
+            for (; find_in(key, hash, length, place, ignored) == Presence::present; ++erased) {
+                const std::size_t first_word = bytes_to_word_end(place.record);
+                region_.store_zeros(place.record, first_word);
+                region_.store_zeros(place.record + first_word, KeyLen - first_word);
+            }
+        }
+        return erased;
+    }
+
+    /// How many bytes of a record's key lie in the first aligned word that it touches.
+    static constexpr std::size_t bytes_to_word_end(std::uint64_t record) noexcept {
+        const auto bytes = static_cast<std::size_t>(8 - record % 8);
+        return bytes < KeyLen ? bytes : KeyLen;
     }
 
     /// Grows the file ahead of need: by an eighth, so that growth costs little per record, or, on a full disk, by just
@@ -514,30 +536,6 @@ private:
         }
         if (!failure) file_bytes_ = ahead;
         return failure;
-    }
-
-    /// Erases every record of the key but those of one value length; returns how many.
-    std::uint64_t erase_all(const KeyType& key, std::uint32_t hash, unsigned but) noexcept {
-        std::uint64_t erased = 0;
-        Place place;
-        Failure ignored;
-        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), but); rest != 0;
-             rest &= rest - 1) {
-            const auto length = static_cast<unsigned>(std::countr_zero(rest));
-            for (; find_in(key, hash, length, place, ignored) == Presence::present; ++erased) {
-                const typename Versions::Change change(versions_, hash);
-                const std::size_t first_word = bytes_to_word_end(place.record);
-                region_.store_zeros(place.record, first_word);
-                region_.store_zeros(place.record + first_word, KeyLen - first_word);
-            }
-        }
-        return erased;
-    }
-
-    /// How many bytes of a record's key lie in the first aligned word that it touches.
-    static constexpr std::size_t bytes_to_word_end(std::uint64_t record) noexcept {
-        const auto bytes = static_cast<std::size_t>(8 - record % 8);
-        return bytes < KeyLen ? bytes : KeyLen;
     }
 
     static Failure flush_file(void* engine) noexcept {
