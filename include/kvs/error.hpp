@@ -128,6 +128,9 @@ struct [[nodiscard]] Failure {
     explicit constexpr operator bool() const noexcept { return code != errc{}; }
 };
 
+/// Says that a failure is known and left.
+inline void ignore(const Failure&) noexcept {}
+
 inline std::string to_string(const Fact& fact) {
     switch (fact.kind) {
         case Fact::Kind::text:

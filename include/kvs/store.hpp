@@ -224,6 +224,10 @@ public:
     bool contains(const Setting<T>& setting) const {
         return contains(setting.template key<KeyLen>());
     }
+    template <class T>
+    bool contains(const Setting<T>& setting, std::error_code& error) const noexcept {
+        return contains(setting.template key<KeyLen>(), error);
+    }
 
     /// The number of keys in the file. O(1).
     std::size_t size() const noexcept { return core_ != nullptr ? static_cast<std::size_t>(core_->engine.size()) : 0; }
@@ -291,6 +295,10 @@ public:
     template <class T>
     bool erase(const Setting<T>& setting) {
         return erase(setting.template key<KeyLen>());
+    }
+    template <class T>
+    bool erase(const Setting<T>& setting, std::error_code& error) noexcept {
+        return erase(setting.template key<KeyLen>(), error);
     }
 
     /// Removes all keys. O(65,536), whatever their number. Registered defaults stay.
@@ -532,6 +540,7 @@ private:
     }
     detail::Failure add_defaults(std::initializer_list<Default<KeyLen>> defaults, const key_type*& invalid) {
         if (detail::Failure failure = check_open()) return failure;
+        if (detail::Failure failure = core_->engine.check_process()) return failure;
         return core_->defaults.add(defaults, invalid);
     }
     detail::Failure flush() noexcept {

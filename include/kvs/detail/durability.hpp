@@ -78,8 +78,11 @@ public:
         has_thread_ = false;
     }
 
-    /// In the child of a fork: the thread is not there, so there is none to end.
-    void forget_thread() noexcept { has_thread_ = false; }
+    /// In the child of a fork, where the thread does not exist.
+    void forget_thread() noexcept {
+        has_thread_ = false;
+        condition_.abandon();
+    }
 
 private:
     using Mutex = typename Platform::Mutex;
@@ -126,7 +129,7 @@ private:
                 if (stopping_) break;  // the close syncs
                 mutex_.unlock();
                 // A failure is kept in `failed_`, and the next write or sync reports it.
-                static_cast<void>(static_cast<bool>(sync()));
+                ignore(sync());
                 mutex_.lock();
                 if (failed_.load(std::memory_order_relaxed)) break;
             } else {

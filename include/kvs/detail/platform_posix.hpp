@@ -190,7 +190,16 @@ struct PosixPlatform {
         static const int error = ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1); });
         return error;
     }
+    /// Lets another thread run.
     static void yield() noexcept { ::sched_yield(); }
+    /// Tells the processor that this is a short wait.
+    static void relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        asm volatile("yield");
+#endif
+    }
 
     class Mutex {
     public:
@@ -222,7 +231,13 @@ struct PosixPlatform {
         }
         Condition(const Condition&) = delete;
         Condition& operator=(const Condition&) = delete;
-        ~Condition() { ::pthread_cond_destroy(&condition_); }
+        ~Condition() {
+            if (!abandoned_) ::pthread_cond_destroy(&condition_);
+        }
+
+        /// In the child of a fork: the thread that waits here exists in the parent only, and destroying the condition
+        /// would wait for it for ever.
+        void abandon() noexcept { abandoned_ = true; }
 
         void wake_all() noexcept { ::pthread_cond_broadcast(&condition_); }
         void wait(Mutex& held) noexcept { ::pthread_cond_wait(&condition_, &held.mutex_); }
@@ -245,6 +260,7 @@ struct PosixPlatform {
 
     private:
         pthread_cond_t condition_;
+        bool abandoned_ = false;
     };
 
     class Thread {

@@ -85,6 +85,9 @@ public:
     Failure copy_to(std::string_view path);
     Failure compact_to(std::string_view path);
 
+    /// Fails in the child of a fork. Comes before every lock there: a thread of the parent may hold it for ever.
+    Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
+
     const std::string& path() const noexcept { return path_; }
     const Recovery& recovery() const noexcept { return recovery_; }
     std::uint64_t size() const noexcept { return keys_.load(std::memory_order_relaxed); }
@@ -156,6 +159,7 @@ public:
 
     Failure put(const KeyType& key, const Encoded& value) noexcept {
         if (key.problem() != errc{}) return key.failure();
+        if (is_foreign_process()) return forked();
         unsigned length = 0;
         if (Failure failure = choose_length(value, length)) return failure;
         {
@@ -174,6 +178,7 @@ public:
 
     Presence erase(const KeyType& key, Failure& failure) noexcept {
         if (key.problem() != errc{}) return fail(failure, key.failure());
+        if (is_foreign_process()) return fail(failure, forked());
         {
             const Guard<Mutex> one_writer(writers_);
             if (Failure problem = before_change()) return fail(failure, problem);
@@ -191,6 +196,7 @@ public:
     }
 
     Failure clear() noexcept {
+        if (is_foreign_process()) return forked();
         {
             const Guard<Mutex> one_writer(writers_);
             if (Failure failure = before_change()) return failure;
@@ -240,7 +246,6 @@ private:
     static Failure forked() noexcept {
         return {errc::forked, "the store was opened by the parent of this process; open it again here"};
     }
-    Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
 
     // ---- look-ups --------------------------------------------------------------------------------------------------
 
@@ -376,7 +381,6 @@ private:
 
     Failure before_change() noexcept {
         if (read_only_) return {errc::read_only, "the store was opened read-only"};
-        if (Failure failure = check_process()) return failure;
         if (!prepared_) {
             if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
             prepared_ = true;
@@ -551,6 +555,7 @@ private:
 
     // seed_open.hpp
     Failure open_file(const Options& options, bool& created);
+    Failure open_content(const Options& options, bool created);
     Failure lock_file(bool& replaced);
     Failure create(const Options& options);
     Failure check_header();

@@ -69,10 +69,11 @@ public:
     /// Runs `read` until no writer came in between, and returns what it returned then.
     template <class Read>
     auto consistently(std::uint32_t hash, const Read& read) const noexcept(noexcept(read())) {
-        for (;;) {
+        for (unsigned waits = 0;;) {
             const std::uint32_t noted = note(hash);
             if (is_busy(noted)) {
-                Platform::yield();
+                // A change takes well below a microsecond, unless its writer was interrupted.
+                ++waits < 128 ? Platform::relax() : Platform::yield();
                 continue;
             }
             auto result = read();
