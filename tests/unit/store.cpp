@@ -368,6 +368,26 @@ TEST_CASE("clear removes all keys and frees their space", "[store]") {
     CHECK(std::filesystem::file_size(dir.file()) == 262154 + 32 + 1 + 4 + 4);
 }
 
+// The short way of a look-up compared bytes only, so a key that is too long was answered with the value of the key that
+// it begins with, once that key had been found before.
+TEST_CASE("a key that is not valid is never taken for the key it begins with", "[store]") {
+    TempDir dir;
+    Store s{dir.file()};
+    const std::string full(32, 'k');
+    s.set(full, 1);
+    s.set("short", 2);
+    CHECK(s.get<int>(full) == 1);
+    CHECK(s.get<int>("short") == 2);
+    const std::string too_long(33, 'k');
+    const std::string with_nul("short\0", 6);
+    expect_error(kvs::errc::key_too_long, {"32 bytes", "33 bytes"}, [&] { s.get<int>(too_long); });
+    expect_error(kvs::errc::not_text, {"short"}, [&] { s.get<int>(with_nul); });
+    expect_error(kvs::errc::key_too_long, {}, [&] { s.get_or(too_long, 5); });
+    expect_error(kvs::errc::key_too_long, {}, [&] { s.contains(too_long); });
+    expect_error(kvs::errc::not_text, {}, [&] { s.set(with_nul, 5); });
+    CHECK(s.size() == 2);
+}
+
 TEST_CASE("a store can be moved and goes on", "[store]") {
     TempDir dir;
     Store a{dir.file("a")};

@@ -1,0 +1,266 @@
+// Changing a store of the seed format.
+//
+// What a change stores, and in which order, so that a process killed between any two stores leaves a file in which
+// every other key is as it was and this key has its old value, its new one, or (marked *) a mixture [seed-change]:
+//
+//   number, same type      the value, in one instruction
+//   other value or type    type byte, then value *
+//   new record             the record at the live end, which nothing reaches yet; then, in one instruction, the link
+//   reuse of a deleted one type, value; then the key, its first word last
+//   erase                  NULs over the key, its first word first
+//   other value length     a new record in a bucket of that length; then the old one is erased. In between, both are
+//                          there: opening counts such keys, and the next `set` of the key erases the spare one.
+//   clear                  the index slots, each in one instruction; other keys may already be gone
+//
+// A key with more than one word that is half written or half erased begins with a NUL and is not all NUL: no key begins
+// so unless it fills the key length, so such a record is nobody's. It stays so until `compact_to`.
+//
+// A power cut keeps any of these stores and not others; the format has nothing against that.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include <kvs/detail/seed_engine.hpp>
+
+namespace kvs::detail {
+
+/// How many bytes of a record's key lie in the first aligned word that it touches.
+constexpr std::size_t key_bytes_in_first_word(std::uint64_t record, std::size_t key_length) noexcept {
+    const auto bytes = static_cast<std::size_t>(8 - record % 8);
+    return bytes < key_length ? bytes : key_length;
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::put(const KeyType& key, const Encoded& value) noexcept {
+    if (key.problem() != errc{}) return key.failure();
+    if (is_foreign_process()) return forked();
+    unsigned length = 0;
+    if (Failure failure = choose_length(value, length)) return failure;
+    {
+        const Guard<Mutex> one_writer(writers_);
+        if (Failure failure = before_change()) return failure;
+        const Hint hint = hints_.find(key.quick_hash());
+        if (hint && hint.length() == length && !has_duplicates_ && is_right(hint, key)) {
+            const typename Versions::Change change(versions_, hint.version());
+            overwrite({hint.record(), length}, value);
+        } else if (Failure failure = put_locked(key, key.hash(), value, length)) {
+            return failure;
+        }
+    }
+    return durability_.after_write();
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Presence SeedEngine<KeyLen, Sharing, Platform>::erase(const KeyType& key, Failure& failure) noexcept {
+    if (key.problem() != errc{}) return fail(failure, key.failure());
+    if (is_foreign_process()) return fail(failure, forked());
+    {
+        const Guard<Mutex> one_writer(writers_);
+        if (Failure problem = before_change()) return fail(failure, problem);
+        const std::uint32_t hash = key.hash();
+        const Presence presence = find_all(key, hash, any_length, failure);
+        if (presence != Presence::present) return presence;
+        const typename Versions::Change change(versions_, hash);
+        const std::uint64_t erased = erase_all(key, hash, any_length);
+        keys_.store(size() - erased, std::memory_order_relaxed);
+    }
+    if (Failure problem = durability_.after_write()) return fail(failure, problem);
+    return Presence::present;
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::clear() noexcept {
+    if (is_foreign_process()) return forked();
+    {
+        const Guard<Mutex> one_writer(writers_);
+        if (Failure failure = before_change()) return failure;
+        const typename Versions::ChangeOfAll change(versions_);
+        for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket)
+            if (region_.template load<4>(layout::slot_offset(bucket)) != 0)
+                region_.template publish<4>(layout::slot_offset(bucket), 0);
+        // All records are out of reach, and their space is free.
+        live_end_.store(layout::records_offset, std::memory_order_relaxed);
+        keys_.store(0, std::memory_order_relaxed);
+        used_lengths_.store(0, std::memory_order_relaxed);
+        clears_.store(clears_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        has_duplicates_ = false;
+    }
+    return durability_.after_write();
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::before_change() noexcept {
+    if (read_only_) return {errc::read_only, "the store was opened read-only"};
+    if (!prepared_) {
+        if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
+        prepared_ = true;
+    }
+    return durability_.before_write();
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::choose_length(const Encoded& value, unsigned& length) const noexcept {
+    if (value.type < Type::ascii) {
+        length = layout::length_of_number(value.type);
+        return {};
+    }
+    const std::uint64_t extra = value.type == Type::bytes ? layout::count_bytes : 0;
+    length = geometry_.smallest_for(value.size + extra, layout::shortest_text);
+    if (length < layout::length_count) return {};
+    return {errc::value_too_long, "the value is too long for the store",
+            Fact::of_bytes(layout::value_bytes(layout::length_count - 1) - extra), Fact::of_bytes(value.size)};
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value,
+                                                          unsigned length) noexcept {
+    Failure failure;
+    Place place;
+    Vacancy vacancy;
+    const Presence here = find_or_vacancy(key, hash, length, place, vacancy, failure);
+    if (here == Presence::failed) return failure;
+    if (here == Presence::present) {
+        const typename Versions::Change change(versions_, hash);
+        overwrite(place, value);
+        if (has_duplicates_) keys_.store(size() - erase_all(key, hash, length), std::memory_order_relaxed);
+        remember(key, hash, place);
+        return {};
+    }
+    // One key, one value: a value of another length goes once the new one is there, and no reader sees both.
+    const Presence elsewhere = find_all(key, hash, length, failure);
+    if (elsewhere == Presence::failed) return failure;
+    place = {vacancy.deleted_record, length};
+    if (place.record == 0) {
+        place.record = live_end_.load(std::memory_order_relaxed);
+        if (Failure problem = ensure_space(place.record + layout::record_bytes(KeyLen, length))) return problem;
+    }
+    const typename Versions::Change change(versions_, hash);
+    if (vacancy.deleted_record != 0)
+        reuse(key, value, place);
+    else
+        append(key, value, place, vacancy.link);
+    const std::uint64_t erased = elsewhere == Presence::present ? erase_all(key, hash, length) : 0;
+    keys_.store(size() + 1 - erased, std::memory_order_relaxed);
+    remember(key, hash, place);
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::remember(const KeyType& key, std::uint32_t hash,
+                                                     const Place& place) noexcept {
+    const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
+    if (clears <= most_clears_of_hints)
+        hints_.remember(Hint(place.record, place.length, hash, key.quick_hash(), clears), key.quick_hash());
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Presence SeedEngine<KeyLen, Sharing, Platform>::find_or_vacancy(const KeyType& key, std::uint32_t hash, unsigned length,
+                                                                Place& place, Vacancy& vacancy,
+                                                                Failure& failure) const noexcept {
+    Chain<Region> walk = chain(geometry_.bucket(hash, length), length);
+    while (walk.next()) {
+        if (region_.template equal<KeyLen>(walk.record(), key.words())) {
+            place = {walk.record(), length};
+            return Presence::present;
+        }
+        if (vacancy.deleted_record == 0 && region_.all_zero(walk.record(), KeyLen))
+            vacancy.deleted_record = walk.record();
+    }
+    vacancy.link = walk.link();
+    return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::overwrite(const Place& place, const Encoded& value) noexcept {
+    const std::uint8_t type = layout::encode_type(value.type, place.length);
+    if (region_.template load<1>(type_offset(place.record)) != type)
+        region_.template publish<1>(type_offset(place.record), type);
+    store_value(value_offset(place.record), place.length, value);
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::store_value(std::uint64_t at, unsigned length,
+                                                        const Encoded& value) noexcept {
+    if (value.type < Type::ascii) {
+        switch (length) {
+            case 0: region_.template publish<1>(at, value.bits); break;
+            case 1: region_.template publish<2>(at, value.bits); break;
+            case 2: region_.template publish<4>(at, value.bits); break;
+            default: region_.template publish<8>(at, value.bits); break;
+        }
+        return;
+    }
+    const std::uint64_t end = at + layout::value_bytes(length);
+    if (value.type == Type::bytes) {
+        region_.template publish<layout::count_bytes>(at, value.size);
+        at += layout::count_bytes;
+    }
+    region_.store(at, value.data, value.size);
+    region_.store_zeros(at + value.size, end - at - value.size);
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::reuse(const KeyType& key, const Encoded& value,
+                                                  const Place& place) noexcept {
+    overwrite(place, value);
+    const std::size_t first_word = key_bytes_in_first_word(place.record, KeyLen);
+    region_.store(place.record + first_word, key.padded() + first_word, KeyLen - first_word);
+    region_.store(place.record, key.padded(), first_word);
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::append(const KeyType& key, const Encoded& value, const Place& place,
+                                                   std::uint64_t link) noexcept {
+    const std::uint64_t end = place.record + layout::record_bytes(KeyLen, place.length);
+    region_.store(place.record, key.padded(), KeyLen);
+    region_.template publish<1>(type_offset(place.record), layout::encode_type(value.type, place.length));
+    store_value(value_offset(place.record), place.length, value);
+    region_.store_zeros(end - layout::link_bytes, layout::link_bytes);
+    live_end_.store(end, std::memory_order_relaxed);
+    used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << place.length,
+                        std::memory_order_relaxed);
+    region_.template publish<4>(link, place.record);
+}
+
+/// Erases every record of the key but those of one value length; returns how many.
+template <std::size_t KeyLen, class Sharing, class Platform>
+std::uint64_t SeedEngine<KeyLen, Sharing, Platform>::erase_all(const KeyType& key, std::uint32_t hash,
+                                                               unsigned but) noexcept {
+    std::uint64_t erased = 0;
+    Place place;
+    Failure ignored;
+    for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), but); rest != 0;
+         rest &= rest - 1) {
+        const auto length = static_cast<unsigned>(std::countr_zero(rest));
+        for (; find_in(key, hash, length, place, ignored) == Presence::present; ++erased) {
+            const std::size_t first_word = key_bytes_in_first_word(place.record, KeyLen);
+            region_.store_zeros(place.record, first_word);
+            region_.store_zeros(place.record + first_word, KeyLen - first_word);
+        }
+    }
+    return erased;
+}
+
+/// Grows the file ahead of need: by an eighth, so that growth costs little per record, or, on a full disk, by just
+/// what is wanted.
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::ensure_space(std::uint64_t end) noexcept {
+    if (end <= file_bytes_) return {};
+    if (end > layout::file_limit)
+        return {errc::store_full, "the file has reached the format's limit", Fact::of_bytes(end),
+                Fact::of_bytes(layout::file_limit)};
+    constexpr std::uint64_t step = 65536;
+    std::uint64_t ahead = (end + end / 8 + step - 1) / step * step;
+    if (ahead > layout::file_limit) ahead = layout::file_limit;
+    Failure failure = file_.grow(file_bytes_, ahead);
+    if (failure.code == errc::disk_full) {
+        ahead = end;
+        failure = file_.grow(file_bytes_, ahead);
+    }
+    if (!failure) file_bytes_ = ahead;
+    return failure;
+}
+
+}  // namespace kvs::detail
