@@ -11,8 +11,7 @@
 
 namespace kvs {
 
-/// A key and its value as they were at one moment. Owns its bytes; valid until the iterator it came from moves on or is
-/// destroyed.
+/// A key and its value as they were at one moment. Owns its bytes: a copy stays when the iterator moves on.
 class Entry {
 public:
     /// The bytes of the key, without padding.
@@ -20,29 +19,21 @@ public:
     Type type() const noexcept { return item_.code.type; }
 
     /// The value. Throws `corrupt` if its bytes are damaged.
-    Value value() const {
-        Value value;
-        if (detail::Failure failure = value.load(stored())) detail::raise(failure, {}, item_.key);
-        return value;
-    }
-    Value value(std::error_code& error) const noexcept {
-        Value value;
-        detail::guarded(error, [&] { return value.load(stored()); });
-        return value;
-    }
+    Value value() const { return get<Value>(); }
+    Value value(std::error_code& error) const noexcept { return get<Value>(error); }
 
     /// The value as a `T`, converted as `Store::get` does. Throws `type_mismatch` or `corrupt`.
     template <class T>
     T get() const {
         T value{};
-        if (detail::Failure failure = detail::Codec<T>::decode(stored(), value)) detail::raise(failure, {}, item_.key);
+        if (detail::Failure failure = decode(value)) detail::raise(failure, {}, item_.key);
         return value;
     }
     /// The same; a value-initialised `T` goes with an error.
     template <class T>
     T get(std::error_code& error) const noexcept {
         T value{};
-        detail::guarded(error, [&] { return detail::Codec<T>::decode(stored(), value); });
+        detail::guarded(error, [&] { return decode(value); });
         return value;
     }
 
@@ -50,10 +41,13 @@ private:
     template <class Engine>
     friend class Iterator;
 
-    detail::Stored<detail::LocalSource> stored() const noexcept { return {source_, 0, item_.code}; }
+    template <class T>
+    detail::Failure decode(T& value) const {
+        const detail::LocalSource source(item_.field.data());
+        return detail::Codec<T>::decode(detail::Stored<detail::LocalSource>{source, 0, item_.code}, value);
+    }
 
     detail::Item item_;
-    detail::LocalSource source_{nullptr};
 };
 
 /// A single-pass iterator over the entries of a store, in no particular order. Safe while others write: a key that is
@@ -73,17 +67,6 @@ public:
 
     /// Before the first entry: `increment` or `++` moves to it.
     explicit Iterator(const Engine& engine) noexcept : engine_(&engine) {}
-
-    Iterator(const Iterator& other) : engine_(other.engine_), position_(other.position_), entry_(other.entry_) {
-        point();
-    }
-    Iterator& operator=(const Iterator& other) {
-        engine_ = other.engine_;
-        position_ = other.position_;
-        entry_ = other.entry_;
-        point();
-        return *this;
-    }
 
     reference operator*() const noexcept { return entry_; }
     pointer operator->() const noexcept { return &entry_; }
@@ -112,11 +95,9 @@ private:
         detail::Failure failure;
         if (engine_ == nullptr) return failure;
         const detail::Presence presence = engine_->next(position_, entry_.item_, failure);
-        point();
         if (presence == detail::Presence::absent) engine_ = nullptr;
         return presence == detail::Presence::failed ? failure : detail::Failure{};
     }
-    void point() noexcept { entry_.source_ = detail::LocalSource(entry_.item_.field.data()); }
 
     const Engine* engine_ = nullptr;
     detail::Position position_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -50,35 +51,43 @@ enum class errc {
 
 namespace detail {
 
-inline const char* name_of(errc code) noexcept {
+struct ErrorText {
+    const char* name;
+    const char* sentence;
+};
+
+constexpr ErrorText text_of(errc code) noexcept {
     switch (code) {
-        case errc::key_too_long: return "key_too_long";
-        case errc::key_empty: return "key_empty";
-        case errc::value_too_long: return "value_too_long";
-        case errc::not_text: return "not_text";
-        case errc::type_mismatch: return "type_mismatch";
-        case errc::not_a_store: return "not_a_store";
-        case errc::version_mismatch: return "version_mismatch";
-        case errc::policy_mismatch: return "policy_mismatch";
-        case errc::key_length_mismatch: return "key_length_mismatch";
-        case errc::corrupt: return "corrupt";
-        case errc::store_full: return "store_full";
-        case errc::disk_full: return "disk_full";
-        case errc::io_error: return "io_error";
-        case errc::not_durable: return "not_durable";
-        case errc::read_only: return "read_only";
-        case errc::in_use: return "in_use";
-        case errc::forked: return "forked";
-        case errc::not_found: return "not_found";
-        case errc::already_exists: return "already_exists";
+        case errc::key_too_long: return {"key_too_long", "the key is longer than the store's key length"};
+        case errc::key_empty: return {"key_empty", "the key is empty"};
+        case errc::value_too_long: return {"value_too_long", "the value is too long"};
+        case errc::not_text: return {"not_text", "the string is not text"};
+        case errc::type_mismatch: return {"type_mismatch", "the value is of another type"};
+        case errc::not_a_store: return {"not_a_store", "the file is not a store"};
+        case errc::version_mismatch: return {"version_mismatch", "the file is of a newer version"};
+        case errc::policy_mismatch: return {"policy_mismatch", "the file was made with other policies"};
+        case errc::key_length_mismatch: return {"key_length_mismatch", "the file was made with another key length"};
+        case errc::corrupt: return {"corrupt", "the file is damaged"};
+        case errc::store_full: return {"store_full", "the store is full"};
+        case errc::disk_full: return {"disk_full", "no space is left on the file system"};
+        case errc::io_error: return {"io_error", "the system reported an error"};
+        case errc::not_durable: return {"not_durable", "an earlier flush failed"};
+        case errc::read_only: return {"read_only", "the store or the file cannot be written"};
+        case errc::in_use: return {"in_use", "another handle has the file open"};
+        case errc::forked: return {"forked", "the store belongs to the parent process"};
+        case errc::not_found: return {"not_found", "no such file or store"};
+        case errc::already_exists: return {"already_exists", "there is such a file already"};
     }
-    return "unknown";
+    return {"unknown", "an unknown error"};
 }
 
 class ErrorCategory final : public std::error_category {
 public:
     const char* name() const noexcept override { return "kvs"; }
-    std::string message(int code) const override { return name_of(static_cast<errc>(code)); }
+    std::string message(int code) const override {
+        const ErrorText text = text_of(static_cast<errc>(code));
+        return std::string(text.sentence) + " (" + text.name + ")";
+    }
 };
 
 }  // namespace detail
@@ -96,14 +105,19 @@ inline std::error_code make_error_code(errc code) noexcept { return {static_cast
 /// key, what was wanted and what was found.
 class Error : public std::system_error {
 public:
-    Error(errc code, const std::string& message) : std::system_error(make_error_code(code), message) {}
+    Error(errc code, const std::string& message) : std::system_error(make_error_code(code)), message_(message) {}
+
+    const char* what() const noexcept override { return message_.what(); }
+
+private:
+    std::runtime_error message_;  // a string that can be copied without throwing
 };
 
 namespace detail {
 
 /// One side of "wanted …, found …".
 struct Fact {
-    enum class Kind : std::uint8_t { none, text, number, bytes, offset, byte, type };
+    enum class Kind : std::uint8_t { none, text, number, bytes, at_most, at_least, offset, byte, type };
     Kind kind = Kind::none;
     std::uint64_t number = 0;
     const char* text = nullptr;
@@ -111,6 +125,8 @@ struct Fact {
     static constexpr Fact of_text(const char* text) noexcept { return {Kind::text, 0, text}; }
     static constexpr Fact of_number(std::uint64_t n) noexcept { return {Kind::number, n, nullptr}; }
     static constexpr Fact of_bytes(std::uint64_t n) noexcept { return {Kind::bytes, n, nullptr}; }
+    static constexpr Fact at_most(std::uint64_t bytes) noexcept { return {Kind::at_most, bytes, nullptr}; }
+    static constexpr Fact at_least(std::uint64_t bytes) noexcept { return {Kind::at_least, bytes, nullptr}; }
     static constexpr Fact of_offset(std::uint64_t n) noexcept { return {Kind::offset, n, nullptr}; }
     static constexpr Fact of_byte(std::uint8_t n) noexcept { return {Kind::byte, n, nullptr}; }
     static constexpr Fact of_type(Type type) noexcept { return {Kind::type, 0, to_string(type)}; }
@@ -131,12 +147,16 @@ struct [[nodiscard]] Failure {
 /// Says that a failure is known and left.
 inline void ignore(const Failure&) noexcept {}
 
+inline std::string bytes_text(std::uint64_t bytes) { return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes"); }
+
 inline std::string to_string(const Fact& fact) {
     switch (fact.kind) {
         case Fact::Kind::text:
         case Fact::Kind::type: return fact.text;
         case Fact::Kind::number: return std::to_string(fact.number);
-        case Fact::Kind::bytes: return std::to_string(fact.number) + (fact.number == 1 ? " byte" : " bytes");
+        case Fact::Kind::bytes: return bytes_text(fact.number);
+        case Fact::Kind::at_most: return "at most " + bytes_text(fact.number);
+        case Fact::Kind::at_least: return "at least " + bytes_text(fact.number);
         case Fact::Kind::offset: return "offset " + std::to_string(fact.number);
         case Fact::Kind::byte: {
             constexpr char digits[] = "0123456789abcdef";
@@ -158,12 +178,14 @@ inline std::string printable(std::string_view bytes) {
     return text;
 }
 
-/// The sentence for `Error::what()`; `std::system_error` puts the name of the code behind it.
+/// The text of `Error::what()`.
 inline std::string describe(const Failure& failure, std::string_view path, std::string_view key) {
     std::string text = "kvs: ";
     if (!path.empty()) text.append(path).append(": ");
-    if (!key.empty()) text.append("key \"").append(printable(key)).append("\": ");
-    text += failure.problem != nullptr ? failure.problem : name_of(failure.code);
+    // Of a key that is too long, the beginning is known.
+    if (!key.empty())
+        text.append("key \"").append(printable(key)).append(failure.code == errc::key_too_long ? "...\": " : "\": ");
+    text += failure.problem;
     if (failure.wanted.kind != Fact::Kind::none) text.append(", wanted ").append(to_string(failure.wanted));
     if (failure.found.kind != Fact::Kind::none) text.append(", found ").append(to_string(failure.found));
     if (failure.system != 0) text.append(": ").append(std::generic_category().message(failure.system));
@@ -175,9 +197,9 @@ inline std::string describe(const Failure& failure, std::string_view path, std::
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise(const Failure& failure, std::string_view path,
                                                          std::string_view key = {}) {
 #if KVS_EXCEPTIONS
-    throw Error(failure.code, describe(failure, path, key));
+    throw Error(failure.code, describe(failure, path, key) + " (" + text_of(failure.code).name + ")");
 #else
-    std::fprintf(stderr, "%s (%s)\n", describe(failure, path, key).c_str(), name_of(failure.code));
+    std::fprintf(stderr, "%s (%s)\n", describe(failure, path, key).c_str(), text_of(failure.code).name);
     std::abort();
 #endif
 }

@@ -15,6 +15,7 @@
 #include <kvs/entry.hpp>
 #include <kvs/error.hpp>
 #include <kvs/report.hpp>
+#include <kvs/setting.hpp>
 #include <kvs/type.hpp>
 #include <kvs/value.hpp>
 
@@ -69,6 +70,15 @@ struct fmt::formatter<kvs::Value> : kvs::detail::TextFormatter {
     template <class Context>
     auto format(const kvs::Value& value, Context& context) const {
         return write(kvs::detail::to_text(value), context);
+    }
+};
+
+/// As its value is formatted.
+template <class Store, class T>
+struct fmt::formatter<kvs::SettingReference<Store, T>> : fmt::formatter<T> {
+    template <class Context>
+    auto format(const kvs::SettingReference<Store, T>& setting, Context& context) const {
+        return fmt::formatter<T>::format(static_cast<T>(setting), context);
     }
 };
 

@@ -120,7 +120,7 @@ public:
         using detail::Fact;
         switch (code_) {
             case errc::key_too_long:
-                return {code_, "the key is too long", Fact::of_bytes(KeyLen), Fact::of_bytes(length_)};
+                return {code_, "the key is too long", Fact::at_most(KeyLen), Fact::of_bytes(length_)};
             case errc::key_empty: return {code_, "the key is empty, or nothing but NUL bytes"};
             case errc::not_text:
                 return {code_, "the key holds a NUL byte, which only a key of the full key length may",

@@ -35,7 +35,8 @@ private:
     T fallback_;
 };
 
-/// What `store[setting]` is: reads as a `T`, and assigning to it sets. Refers to the store and the handle.
+/// What `store[setting]` is: converts to a `T`, and assigning to it sets. Refers to the store and the handle. Where a
+/// `T` has to be deduced, write `store.get(setting)`.
 template <class Store, class T>
 class SettingReference {
 public:
@@ -48,6 +49,8 @@ public:
     }
     const SettingReference& operator=(const SettingReference& other) const { return *this = static_cast<T>(other); }
     SettingReference(const SettingReference&) = default;
+
+    friend bool operator==(const SettingReference& setting, const T& value) { return static_cast<T>(setting) == value; }
 
 private:
     Store& store_;

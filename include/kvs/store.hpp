@@ -120,7 +120,7 @@ public:
         return core_ != nullptr ? std::string_view(core_->engine.path()) : std::string_view();
     }
 
-    /// What opening the file found and did. A store must be open.
+    /// What opening the file found and did, as it was then: `size()` is the number of keys now. A store must be open.
     const Recovery& recovery() const noexcept { return core_->engine.recovery(); }
 
     // ---- reading ---------------------------------------------------------------------------------------------------
@@ -505,7 +505,7 @@ private:
             if (detail::Failure problem = detail::extent(stored, where)) return problem;
             bytes = where.size;
             if (bytes > to.size)
-                return {errc::value_too_long, "the value is longer than the buffer", detail::Fact::of_bytes(to.size),
+                return {errc::value_too_long, "the value is longer than the buffer", detail::Fact::at_most(to.size),
                         detail::Fact::of_bytes(bytes)};
             stored.source.copy_out(where.offset, to.data, bytes);
             return {};

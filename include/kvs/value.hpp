@@ -50,8 +50,19 @@ public:
         return {reinterpret_cast<const std::byte*>(payload_.data()), payload_.size()};
     }
 
+    /// The bytes of the value: 1 to 8 of a number, 1 of a boolean, the length of text or bytes.
+    std::size_t size() const noexcept {
+        return type_ < Type::ascii
+                   ? static_cast<std::size_t>(detail::layout::value_bytes(detail::layout::length_of_number(type_)))
+                   : payload_.size();
+    }
+
     /// Same type and same bits; so a NaN equals itself, and 0.0 does not equal -0.0.
     bool operator==(const Value&) const = default;
+
+    /// Not with other types: is the u64 5 equal to the int 5? Compare `get<T>()`, or say `Value(5)`.
+    template <class T>
+    requires(!std::is_same_v<T, Value>) bool operator==(const T&) const = delete;
 
     // ---- for the library -------------------------------------------------------------------------------------------
 

@@ -1,3 +1,4 @@
+#include <kvs/format.hpp>
 #include <kvs/kvs.hpp>
 
 #include <array>
@@ -206,6 +207,8 @@ TEST_CASE("settings are read, set and fall back by name and type", "[store]") {
     prefs[name] = "Ada";
     CHECK(prefs.get(volume) == 0.5f);
     CHECK(prefs.get(name) == "Ada");
+    CHECK(prefs[name] == "Ada");
+    CHECK(fmt::format("{:.1f} {:>4}", prefs[volume], prefs[name]) == "0.5  Ada");
     prefs.set(volume, 1);  // an int where a float is meant is a float
     CHECK(prefs.type("volume") == kvs::Type::f32);
     CHECK(prefs.contains(volume));
@@ -334,6 +337,19 @@ TEST_CASE("iteration finds every entry once", "[store]") {
         ++count;
     }
     CHECK(count == wanted.size());
+}
+
+// A copied entry pointed into the buffer of the iterator it came from.
+TEST_CASE("entries can be kept", "[store]") {
+    TempDir dir;
+    std::vector<kvs::Entry> all;
+    {
+        Store s{dir.file()};
+        for (int i = 0; i < 20; ++i) s.set("key" + std::to_string(i), "value" + std::to_string(i));
+        all.assign(s.begin(), s.end());
+    }
+    CHECK(all.size() == 20);
+    for (const auto& entry : all) CHECK(entry.get<std::string>() == "value" + std::string(entry.key().substr(3)));
 }
 
 TEST_CASE("erasing and clearing while iterating is safe", "[store]") {

@@ -30,6 +30,12 @@ namespace kvs {
 template <class T>
 inline constexpr bool enable_bytes = false;
 
+/// True if the bytes can be stored as text: valid UTF-8 without NUL. O(length). Thread-safe.
+inline bool is_text(std::string_view bytes) noexcept {
+    const detail::TextKind kind = detail::text_kind(bytes);
+    return kind == detail::TextKind::ascii || kind == detail::TextKind::utf8;
+}
+
 namespace detail {
 
 /// A value on its way into a store. Points to the caller's bytes.
@@ -117,7 +123,7 @@ Failure extent(const Stored<Source>& stored, Extent& extent) noexcept {
     extent = {stored.offset + layout::count_bytes,
               static_cast<std::size_t>(stored.source.template load<layout::count_bytes>(stored.offset))};
     if (extent.size <= room - layout::count_bytes) return {};
-    return {errc::corrupt, "a value's byte count is larger than its field", Fact::of_bytes(room - layout::count_bytes),
+    return {errc::corrupt, "a value's byte count is larger than its field", Fact::at_most(room - layout::count_bytes),
             Fact::of_bytes(extent.size)};
 }
 

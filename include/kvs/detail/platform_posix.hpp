@@ -170,7 +170,7 @@ struct PosixPlatform {
     static int lock(File file, std::uint64_t byte, Lock mode, bool wait) noexcept {
 #if defined(F_OFD_SETLK)
         struct flock request {};
-        request.l_type = mode == Lock::none ? F_UNLCK : mode == Lock::shared ? F_RDLCK : F_WRLCK;
+        request.l_type = static_cast<short>(mode == Lock::none ? F_UNLCK : mode == Lock::shared ? F_RDLCK : F_WRLCK);
         request.l_whence = SEEK_SET;
         request.l_start = static_cast<off_t>(byte);
         request.l_len = 1;

@@ -110,7 +110,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::choose_length(const Encoded& valu
     length = geometry_.smallest_for(value.size + extra, layout::shortest_text);
     if (length < layout::length_count) return {};
     return {errc::value_too_long, "the value is too long for the store",
-            Fact::of_bytes(layout::value_bytes(layout::length_count - 1) - extra), Fact::of_bytes(value.size)};
+            Fact::at_most(layout::value_bytes(layout::length_count - 1) - extra), Fact::of_bytes(value.size)};
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
@@ -249,8 +249,8 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::ensure_space(std::uint64_t end) noexcept {
     if (end <= file_bytes_) return {};
     if (end > layout::file_limit)
-        return {errc::store_full, "the file has reached the format's limit", Fact::of_bytes(end),
-                Fact::of_bytes(layout::file_limit)};
+        return {errc::store_full, "the file has reached the format's limit", Fact::at_most(layout::file_limit),
+                Fact::of_bytes(end)};
     constexpr std::uint64_t step = 65536;
     std::uint64_t ahead = (end + end / 8 + step - 1) / step * step;
     if (ahead > layout::file_limit) ahead = layout::file_limit;

@@ -136,10 +136,7 @@ public:
                 return next_in_bucket(moved, item, failure);
             });
             position = moved;
-            if (presence == Presence::present) return presence;
-            ++position.bucket;
-            position.record = 0;
-            if (presence == Presence::failed) return presence;
+            if (presence != Presence::absent) return presence;
         }
         return Presence::absent;
     }
@@ -294,8 +291,12 @@ private:
         const unsigned length = geometry_.length_of_bucket(position.bucket);
         Chain<Region> walk = chain(position.bucket, length);
         const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
+        const Position next_bucket{position.bucket + 1, 0, clears};
         if (position.record != 0) {
-            if (position.clears != clears) return Presence::absent;  // that record is not there any more
+            if (position.clears != clears) {  // that record is not there any more
+                position = next_bucket;
+                return Presence::absent;
+            }
             walk.continue_behind(position.record);
         }
         position.clears = clears;
@@ -303,11 +304,13 @@ private:
             if (!load_key(walk.record(), position.bucket, length, item.key)) continue;
             position.record = walk.record();
             item.code = type_at({walk.record(), length});
+            // Only this record is damaged: the next call goes on behind it.
             if (!item.code.known) return fail(failure, unknown_type({walk.record(), length}));
             item.field.resize(static_cast<std::size_t>(layout::value_bytes(length)));
             region_.copy_out(value_offset(walk.record()), item.field.data(), item.field.size());
             return Presence::present;
         }
+        position = next_bucket;
         return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
     }
 
@@ -347,7 +350,7 @@ private:
         if (Failure failure = self.file_.status(status)) return failure;
         const std::uint64_t live_end = self.live_end_.load(std::memory_order_relaxed);
         if (status.bytes < live_end)
-            return {errc::io_error, "another program has cut the file short", Fact::of_bytes(live_end),
+            return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
                     Fact::of_bytes(status.bytes)};
         return self.file_.flush();
     }

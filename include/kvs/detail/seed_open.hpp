@@ -47,7 +47,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& optio
     if (Failure failure = file_.status(status)) return failure;
     if (!status.regular) return {errc::not_a_store, "not a regular file"};
     if (status.bytes > layout::file_limit)
-        return {errc::not_a_store, "the file is larger than the format allows", Fact::of_bytes(layout::file_limit),
+        return {errc::not_a_store, "the file is larger than the format allows", Fact::at_most(layout::file_limit),
                 Fact::of_bytes(status.bytes)};
     file_bytes_ = status.bytes;
     live_end_.store(layout::records_offset, std::memory_order_relaxed);
@@ -167,7 +167,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::check_header() {
         return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),
                 Fact::of_bytes(key_length)};
     if (file_bytes_ < layout::records_offset)
-        return {errc::corrupt, "the file is shorter than its index", Fact::of_bytes(layout::records_offset),
+        return {errc::corrupt, "the file is shorter than its index", Fact::at_least(layout::records_offset),
                 Fact::of_bytes(file_bytes_)};
     geometry_ =
         Geometry(Weights::from_header(static_cast<std::uint32_t>(load_big_endian<4>(header + layout::weights_offset))));
