@@ -43,6 +43,7 @@ private:
 
     template <class T>
     detail::Failure decode(T& value) const {
+        if (!item_.code.known) return {errc::corrupt, "the iterator found damage here, and no entry"};
         const detail::LocalSource source(item_.field.data());
         return detail::Codec<T>::decode(detail::Stored<detail::LocalSource>{source, 0, item_.code}, value);
     }
@@ -73,7 +74,8 @@ public:
 
     /// Throws `corrupt` where the file is damaged; there is no entry then, and the next increment goes on behind it.
     Iterator& operator++() {
-        if (detail::Failure failure = advance()) detail::raise(failure, engine_->path());
+        const Engine* engine = engine_;
+        if (detail::Failure failure = advance()) detail::raise(failure, engine->path());
         return *this;
     }
     void operator++(int) { ++*this; }
@@ -95,7 +97,10 @@ private:
         detail::Failure failure;
         if (engine_ == nullptr) return failure;
         const detail::Presence presence = engine_->next(position_, entry_.item_, failure);
-        if (presence == detail::Presence::absent) engine_ = nullptr;
+        if (presence == detail::Presence::present) return {};
+        entry_.item_ = {};
+        // Behind the last bucket there is nothing to go on to.
+        if (presence == detail::Presence::absent || position_.bucket == detail::layout::bucket_count) engine_ = nullptr;
         return presence == detail::Presence::failed ? failure : detail::Failure{};
     }
 

@@ -235,6 +235,7 @@ inline errc classify(int system, bool writing) noexcept {
         case std::errc::no_such_file_or_directory:
         case std::errc::not_a_directory: return errc::not_found;
         case std::errc::file_exists: return errc::already_exists;
+        case std::errc::is_a_directory: return errc::not_a_store;
         case std::errc::read_only_file_system:
         case std::errc::permission_denied:
         case std::errc::operation_not_permitted: return writing ? errc::read_only : errc::io_error;

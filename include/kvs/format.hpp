@@ -105,8 +105,9 @@ template <>
 struct fmt::formatter<kvs::Report> : kvs::detail::TextFormatter {
     template <class Context>
     auto format(const kvs::Report& report, Context& context) const {
-        std::string text = fmt::format("{} records, {} keys, {} deleted, {} problems", report.records, report.keys,
-                                       report.deleted_records, report.problem_count);
+        std::string text =
+            fmt::format("{} records, {} keys, {} deleted, {} abandoned, {} problems", report.records, report.keys,
+                        report.deleted_records, report.abandoned_records, report.problem_count);
         for (const kvs::Problem& problem : report.problems)
             fmt::format_to(std::back_inserter(text), "\n  offset {}, bucket {}: {}", problem.offset, problem.bucket,
                            problem.text);

@@ -54,7 +54,7 @@ constexpr bool has_zero_byte(std::uint64_t word) noexcept {
 }  // namespace detail
 
 /// A key of a store whose key length is `KeyLen`: 1 to `KeyLen` bytes, no NUL among them (a key of exactly `KeyLen`
-/// bytes may hold NULs, but not only NULs).
+/// bytes may hold NULs, but does not end with one: that would be the padding of a shorter key).
 ///
 /// Made implicitly wherever a store wants a key. From a string literal its length is checked and its hash computed at
 /// compile time; other text is checked at run time, and a key that is not valid is reported by the operation it is
@@ -65,7 +65,7 @@ class Key {
                   "kvs: the key length of a store is 1 to 1024 bytes.");
 
 public:
-    /// From a string literal, at compile time. A literal of exactly `KeyLen` bytes may hold NULs, as the format allows.
+    /// From a string literal, at compile time.
     template <std::size_t Size>
     consteval Key(const char (&literal)[Size]) noexcept : Key(std::string_view(literal, Size - 1), Words{}) {
         static_assert(Size > 1, "kvs::Key: a key has at least one byte.");
@@ -83,6 +83,8 @@ public:
     /// From run-time text. O(length). A null `const char*` counts as empty.
     template <detail::KeyText Text>
     Key(const Text& text) noexcept : Key(view_of(text), Words{}) {}
+
+    Key(std::nullptr_t) = delete;
 
     /// From a name hashed before. O(length), without hashing.
     constexpr explicit Key(const detail::HashedName& name) noexcept : Key(name.name, Words{}) { set_hash(name.hash); }
@@ -123,7 +125,7 @@ public:
                 return {code_, "the key is too long", Fact::at_most(KeyLen), Fact::of_bytes(length_)};
             case errc::key_empty: return {code_, "the key is empty, or nothing but NUL bytes"};
             case errc::not_text:
-                return {code_, "the key holds a NUL byte, which only a key of the full key length may",
+                return {code_, "the key holds a NUL byte, which only a key of the full key length may, inside",
                         Fact::of_bytes(KeyLen), Fact::of_bytes(length_)};
             default: return {};
         }
@@ -154,7 +156,7 @@ private:
             code_ = errc::key_too_long;
         else if (any == 0)
             code_ = errc::key_empty;
-        else if (has_nul && length_ < KeyLen)
+        else if (has_nul && (length_ < KeyLen || text.back() == '\0'))
             code_ = errc::not_text;
     }
 

@@ -12,7 +12,7 @@ namespace kvs {
 /// One thing that is wrong with a file.
 struct Problem {
     std::uint64_t offset = 0;  ///< where in the file, in bytes
-    std::uint32_t bucket = 0;  ///< in whose chain, 0 to 65535
+    std::uint32_t bucket = 0;  ///< in whose chain, 0 to 65535; 65536 if that is not known
     std::string text;          ///< what is wrong there, with what was wanted and found
 };
 
@@ -21,8 +21,10 @@ struct Report {
     std::uint64_t records = 0;          ///< records reached, with deleted ones
     std::uint64_t keys = 0;             ///< of them, records that hold a key
     std::uint64_t deleted_records = 0;  ///< of them, free for reuse
-    std::uint64_t problem_count = 0;    ///< all that was found, also what `problems` has no room for
-    std::vector<Problem> problems;      ///< the first 100
+    /// Of them, what a process left that was killed while it wrote or erased a key: of no use, and no damage.
+    std::uint64_t abandoned_records = 0;
+    std::uint64_t problem_count = 0;  ///< all that was found, also what `problems` has no room for
+    std::vector<Problem> problems;    ///< the first 100
 
     /// True if nothing is wrong.
     bool ok() const noexcept { return problem_count == 0; }
@@ -61,7 +63,9 @@ struct Recovery {
     Outcome outcome = Outcome::clean;
     std::uint64_t records = 0;  ///< records reached, with deleted ones
     std::uint64_t keys = 0;
-    std::uint64_t damaged_chains = 0;  ///< chains with a link that cannot be followed; `verify()` lists them
+    /// Chains with a link that cannot be followed, or that leads into a record of another. What is in them is read as
+    /// far as that goes; new keys of theirs are refused. `verify()` lists them.
+    std::uint64_t damaged_chains = 0;
     std::uint64_t duplicate_keys = 0;  ///< keys with records in two value lengths, as the original program leaves them
 };
 

@@ -146,7 +146,7 @@ public:
     }
 
     /// The value of a key, or `fallback` if the key is absent or its value is not a `T`. A registered default comes
-    /// before the fallback.
+    /// before the fallback. The twin copies the fallback too, which must not throw then.
     template <class T>
     auto get_or(const key_type& key, const T& fallback) const {
         using Result = OwningType<T>;
@@ -330,27 +330,29 @@ public:
     // ---- the file as a whole ---------------------------------------------------------------------------------------
 
     /// Writes a copy of the store as it is at one moment, deleted records included, and makes it durable. Replaces a
-    /// file of that name in one step; fails with `in_use` if that is the store itself. Writers wait meanwhile.
+    /// file of that name in one step; fails with `in_use` if that is a store that is open, this one or another. The
+    /// copy has the permissions of the store's file. Writers wait meanwhile.
     template <detail::PathLike Path>
-    void copy_to(const Path& path) {
+    void copy_to(const Path& path) const {
         check(copy(detail::path_text(path)));
     }
     template <detail::PathLike Path>
-    void copy_to(const Path& path, std::error_code& error) noexcept {
+    void copy_to(const Path& path, std::error_code& error) const noexcept {
         detail::guarded(error, [&] { return copy(detail::path_text(path)); });
     }
 
     /// The same with the keys only: without deleted records, and every value in the smallest length that holds it.
     template <detail::PathLike Path>
-    void compact_to(const Path& path) {
+    void compact_to(const Path& path) const {
         check(compact(detail::path_text(path)));
     }
     template <detail::PathLike Path>
-    void compact_to(const Path& path, std::error_code& error) noexcept {
+    void compact_to(const Path& path, std::error_code& error) const noexcept {
         detail::guarded(error, [&] { return compact(detail::path_text(path)); });
     }
 
-    /// Reads everything and reports all that is wrong with the file. Writers wait meanwhile. O(n log n) for n records.
+    /// Reads everything and reports all that is wrong with the file; records that overlap and keys that have two of
+    /// them are found here only. Writers wait meanwhile. O(n log n) and some 24 bytes of memory for each of n records.
     Report verify() const {
         Report report;
         check(check_all(report));
@@ -547,11 +549,11 @@ private:
         if (detail::Failure failure = check_open()) return failure;
         return core_->engine.sync();
     }
-    detail::Failure copy(std::string_view path) {
+    detail::Failure copy(std::string_view path) const {
         if (detail::Failure failure = check_open()) return failure;
         return core_->engine.copy_to(path);
     }
-    detail::Failure compact(std::string_view path) {
+    detail::Failure compact(std::string_view path) const {
         if (detail::Failure failure = check_open()) return failure;
         return core_->engine.compact_to(path);
     }

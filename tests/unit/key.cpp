@@ -81,8 +81,11 @@ TEST_CASE("what is not a key says why", "[key]") {
     CHECK(kvs::Key<8>("a\0b"sv).problem() == kvs::errc::not_text);
     CHECK(kvs::Key<8>("abc\0"sv).problem() == kvs::errc::not_text);
     CHECK(kvs::Key<16>("12345678\0bc"sv).problem() == kvs::errc::not_text);
-    // A key that fills the key length needs no padding, so it may hold NULs, but not only NULs.
+    // A key that fills the key length needs no padding, so it may hold NULs, but not as its last byte: it would be the
+    // same record as a shorter key.
     CHECK(kvs::Key<8>("\0\0\0\0\0\0\0x"sv).problem() == kvs::errc{});
-    CHECK(kvs::Key<3>("a\0\0"sv).problem() == kvs::errc{});
-    CHECK(kvs::Key<3>("a\0\0"sv).view() == "a\0\0"sv);
+    CHECK(kvs::Key<3>("a\0b"sv).problem() == kvs::errc{});
+    CHECK(kvs::Key<3>("a\0b"sv).view() == "a\0b"sv);
+    CHECK(kvs::Key<3>("ab\0"sv).problem() == kvs::errc::not_text);
+    CHECK(kvs::Key<3>("a\0\0"sv).problem() == kvs::errc::not_text);
 }

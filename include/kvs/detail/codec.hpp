@@ -26,7 +26,8 @@ namespace kvs {
 
 /// Opts a trivially copyable type in to being stored as it lies in memory, as `Type::bytes`:
 /// `template <> inline constexpr bool kvs::enable_bytes<Point> = true;`. Such a value means the same only to programs
-/// that lay the type out alike. It is read back only if the stored byte count is the type's size.
+/// that lay the type out alike. It is read back only if the stored byte count is the type's size, and into a `T{}`;
+/// whatever bytes are in the file then become its members.
 template <class T>
 inline constexpr bool enable_bytes = false;
 
@@ -267,15 +268,15 @@ struct Codec<std::string> {
     }
 };
 
-template <>
-struct Codec<std::span<const std::byte>> : BorrowingCodec<std::span<const std::byte>> {
+template <std::size_t Extent>
+struct Codec<std::span<const std::byte, Extent>> : BorrowingCodec<std::span<const std::byte, Extent>> {
     static Failure encode(std::span<const std::byte> bytes, Encoded& encoded) noexcept {
         encoded = {Type::bytes, 0, bytes.data(), bytes.size()};
         return {};
     }
 };
-template <>
-struct Codec<std::span<std::byte>> : Codec<std::span<const std::byte>> {};
+template <std::size_t Extent>
+struct Codec<std::span<std::byte, Extent>> : Codec<std::span<const std::byte, Extent>> {};
 template <>
 struct Codec<std::vector<std::byte>> {
     static constexpr unsigned preferred_length = any_length;

@@ -93,7 +93,7 @@ private:
             if (Failure failure = start_thread()) return failure;
             const Guard<Mutex> guard(mutex_);
             pending_.store(true, std::memory_order_relaxed);
-            condition_.wake_all();
+            if (idle_) condition_.wake_all();  // else the interval goes on
         } else {
             pending_.store(true, std::memory_order_relaxed);
         }
@@ -133,7 +133,9 @@ private:
                 mutex_.lock();
                 if (failed_.load(std::memory_order_relaxed)) break;
             } else {
+                idle_ = true;
                 condition_.wait(mutex_);
+                idle_ = false;
             }
         }
         mutex_.unlock();
@@ -154,6 +156,7 @@ private:
     typename Platform::Thread thread_;
     bool has_thread_ = false;  // under `writers_`, and in close
     bool stopping_ = false;    // under `mutex_`
+    bool idle_ = false;        // under `mutex_`: nothing is pending, the thread sleeps
 };
 
 }  // namespace kvs::detail

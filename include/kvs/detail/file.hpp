@@ -61,6 +61,10 @@ public:
         return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
     }
 
+    void unlock(std::uint64_t byte) noexcept {
+        if (is_open()) Platform::lock(file_, byte, Platform::Lock::none, false);
+    }
+
     Failure map(std::size_t bytes, Access access, std::byte*& base) const noexcept {
         const int e = retry([&] { return Platform::map(file_, bytes, access, base); });
         return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
@@ -170,6 +174,12 @@ private:
 
     typename Platform::File file_ = Platform::no_file;
 };
+
+/// A path goes to the system as text that ends with a NUL.
+inline Failure check_path(std::string_view path) noexcept {
+    if (!path.empty() && path.find('\0') == std::string_view::npos) return {};
+    return {errc::not_found, "a path is not empty and holds no NUL byte"};
+}
 
 /// The directory that holds a path's last component.
 inline std::string directory_of(std::string_view path) {

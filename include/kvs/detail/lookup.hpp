@@ -17,6 +17,7 @@ struct Position {
     std::uint32_t bucket = 0;
     std::uint64_t record = 0;  ///< the last record visited in this bucket, 0 = none yet
     std::uint32_t clears = 0;  ///< the store's count of `clear` when that was noted
+    std::uint64_t walked = 0;  ///< bytes of the records passed since then
 };
 
 /// One record copied out of a store.

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 
 namespace kvs::detail {
 
+static_assert(sizeof(std::size_t) >= 8, "kvs: the whole file is mapped at once, which takes 64-bit addresses.");
 static_assert(sizeof(off_t) >= 8, "kvs: files of 4 GiB need a 64-bit off_t. Compile with -D_FILE_OFFSET_BITS=64.");
 
 /// Counts the forks that this process came out of as the child: a handle whose number is another belongs to a parent.
@@ -46,7 +48,8 @@ struct PosixPlatform {
     struct FileStatus {
         FileId id;
         std::uint64_t bytes = 0;
-        bool regular = false;  ///< false for directories, devices, pipes
+        unsigned permissions = 0;  ///< mode bits
+        bool regular = false;      ///< false for directories, devices, pipes
     };
 
     // ---- files -----------------------------------------------------------------------------------------------------
@@ -69,17 +72,13 @@ struct PosixPlatform {
     static int status(File file, FileStatus& status) noexcept {
         struct stat s {};
         if (::fstat(file, &s) != 0) return errno;
-        status = {{static_cast<std::uint64_t>(s.st_dev), static_cast<std::uint64_t>(s.st_ino)},
-                  static_cast<std::uint64_t>(s.st_size),
-                  S_ISREG(s.st_mode)};
+        status = status_from(s);
         return 0;
     }
     static int status_of_path(const char* path, FileStatus& status) noexcept {
         struct stat s {};
         if (::stat(path, &s) != 0) return errno;
-        status = {{static_cast<std::uint64_t>(s.st_dev), static_cast<std::uint64_t>(s.st_ino)},
-                  static_cast<std::uint64_t>(s.st_size),
-                  S_ISREG(s.st_mode)};
+        status = status_from(s);
         return 0;
     }
     /// Gets space for the bytes [from, to), growing the file and filling its holes; the bytes that are there stay.
@@ -270,13 +269,28 @@ struct PosixPlatform {
         Thread& operator=(const Thread&) = delete;
 
         int start(void* (*body)(void*), void* argument) noexcept {
-            return ::pthread_create(&thread_, nullptr, body, argument);
+            // The program's signals are for its own threads.
+            sigset_t all;
+            sigset_t before;
+            ::sigfillset(&all);
+            ::pthread_sigmask(SIG_SETMASK, &all, &before);
+            const int error = ::pthread_create(&thread_, nullptr, body, argument);
+            ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+            return error;
         }
         void join() noexcept { ::pthread_join(thread_, nullptr); }
 
     private:
         pthread_t thread_{};
     };
+
+private:
+    static FileStatus status_from(const struct stat& s) noexcept {
+        return {{static_cast<std::uint64_t>(s.st_dev), static_cast<std::uint64_t>(s.st_ino)},
+                static_cast<std::uint64_t>(s.st_size),
+                static_cast<unsigned>(s.st_mode & 07777),
+                S_ISREG(s.st_mode)};
+    }
 };
 
 }  // namespace kvs::detail

@@ -12,8 +12,10 @@
 //                          there: opening counts such keys, and the next `set` of the key erases the spare one.
 //   clear                  the index slots, each in one instruction; other keys may already be gone
 //
-// A key with more than one word that is half written or half erased begins with a NUL and is not all NUL: no key begins
-// so unless it fills the key length, so such a record is nobody's. It stays so until `compact_to`.
+// A key with more than one word that is half written or half erased begins with a NUL and is not all NUL. No key begins
+// so unless it fills the key length, so such a record is nobody's and stays so until `compact_to`. (Where it was a key
+// that fills the key length, what is left can be another such key; it is found as that only if it also hashes into this
+// bucket.)
 //
 // A power cut keeps any of these stores and not others; the format has nothing against that.
 #pragma once
@@ -42,7 +44,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put(const KeyType& key, const Enc
         const Guard<Mutex> one_writer(writers_);
         if (Failure failure = before_change()) return failure;
         const Hint hint = hints_.find(key.quick_hash());
-        if (hint && hint.length() == length && !has_duplicates_ && is_right(hint, key)) {
+        if (hint && hint.length() == length && is_right(hint, key)) {
             const typename Versions::Change change(versions_, hint.version());
             overwrite({hint.record(), length}, value);
         } else if (Failure failure = put_locked(key, key.hash(), value, length)) {
@@ -58,13 +60,13 @@ Presence SeedEngine<KeyLen, Sharing, Platform>::erase(const KeyType& key, Failur
     if (is_foreign_process()) return fail(failure, forked());
     {
         const Guard<Mutex> one_writer(writers_);
-        if (Failure problem = before_change()) return fail(failure, problem);
+        if (read_only_) return fail(failure, opened_read_only());
         const std::uint32_t hash = key.hash();
         const Presence presence = find_all(key, hash, any_length, failure);
         if (presence != Presence::present) return presence;
+        if (Failure problem = before_change()) return fail(failure, problem);
         const typename Versions::Change change(versions_, hash);
-        const std::uint64_t erased = erase_all(key, hash, any_length);
-        keys_.store(size() - erased, std::memory_order_relaxed);
+        count_keys(0, erase_all(key, hash, any_length));
     }
     if (Failure problem = durability_.after_write()) return fail(failure, problem);
     return Presence::present;
@@ -81,18 +83,21 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::clear() noexcept {
             if (region_.template load<4>(layout::slot_offset(bucket)) != 0)
                 region_.template publish<4>(layout::slot_offset(bucket), 0);
         // All records are out of reach, and their space is free.
-        live_end_.store(layout::records_offset, std::memory_order_relaxed);
+        const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
+        live_end_.store(layout::records_offset, std::memory_order_release);
         keys_.store(0, std::memory_order_relaxed);
-        used_lengths_.store(0, std::memory_order_relaxed);
-        clears_.store(clears_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        has_duplicates_ = false;
+        used_lengths_.store(0, std::memory_order_release);
+        // [hints] Never again a count that a hint can carry.
+        clears_.store(clears != UINT32_MAX ? clears + 1 : most_clears_of_hints + 1, std::memory_order_release);
+        has_damage_.store(false, std::memory_order_release);
+        has_duplicates_.store(false, std::memory_order_relaxed);
     }
     return durability_.after_write();
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::before_change() noexcept {
-    if (read_only_) return {errc::read_only, "the store was opened read-only"};
+    if (read_only_) return opened_read_only();
     if (!prepared_) {
         if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
         prepared_ = true;
@@ -124,10 +129,13 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put_locked(const KeyType& key, st
     if (here == Presence::present) {
         const typename Versions::Change change(versions_, hash);
         overwrite(place, value);
-        if (has_duplicates_) keys_.store(size() - erase_all(key, hash, length), std::memory_order_relaxed);
+        if (has_duplicates_.load(std::memory_order_relaxed)) count_keys(0, erase_all(key, hash, length));
         remember(key, hash, place);
         return {};
     }
+    // Where a link is wrong, a new record could be put into the middle of another.
+    if (has_damage_.load(std::memory_order_relaxed) && is_damaged(geometry_.bucket(hash, length)))
+        return {errc::corrupt, "the key's chain was damaged when the file was opened, and takes no new record"};
     // One key, one value: a value of another length goes once the new one is there, and no reader sees both.
     const Presence elsewhere = find_all(key, hash, length, failure);
     if (elsewhere == Presence::failed) return failure;
@@ -141,8 +149,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put_locked(const KeyType& key, st
         reuse(key, value, place);
     else
         append(key, value, place, vacancy.link);
-    const std::uint64_t erased = elsewhere == Presence::present ? erase_all(key, hash, length) : 0;
-    keys_.store(size() + 1 - erased, std::memory_order_relaxed);
+    count_keys(1, elsewhere == Presence::present ? erase_all(key, hash, length) : 0);
     remember(key, hash, place);
     return {};
 }
@@ -218,9 +225,9 @@ void SeedEngine<KeyLen, Sharing, Platform>::append(const KeyType& key, const Enc
     region_.template publish<1>(type_offset(place.record), layout::encode_type(value.type, place.length));
     store_value(value_offset(place.record), place.length, value);
     region_.store_zeros(end - layout::link_bytes, layout::link_bytes);
-    live_end_.store(end, std::memory_order_relaxed);
+    live_end_.store(end, std::memory_order_release);
     used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << place.length,
-                        std::memory_order_relaxed);
+                        std::memory_order_release);
     region_.template publish<4>(link, place.record);
 }
 
@@ -229,18 +236,26 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 std::uint64_t SeedEngine<KeyLen, Sharing, Platform>::erase_all(const KeyType& key, std::uint32_t hash,
                                                                unsigned but) noexcept {
     std::uint64_t erased = 0;
-    Place place;
-    Failure ignored;
     for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), but); rest != 0;
          rest &= rest - 1) {
         const auto length = static_cast<unsigned>(std::countr_zero(rest));
-        for (; find_in(key, hash, length, place, ignored) == Presence::present; ++erased) {
-            const std::size_t first_word = key_bytes_in_first_word(place.record, KeyLen);
-            region_.store_zeros(place.record, first_word);
-            region_.store_zeros(place.record + first_word, KeyLen - first_word);
+        Chain<Region> walk = chain(geometry_.bucket(hash, length), length);
+        while (walk.next()) {
+            if (!region_.template equal<KeyLen>(walk.record(), key.words())) continue;
+            const std::size_t first_word = key_bytes_in_first_word(walk.record(), KeyLen);
+            region_.store_zeros(walk.record(), first_word);
+            region_.store_zeros(walk.record() + first_word, KeyLen - first_word);
+            ++erased;
         }
     }
     return erased;
+}
+
+/// A damaged file can have keys that were not counted when it was opened.
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::count_keys(std::uint64_t more, std::uint64_t fewer) noexcept {
+    const std::uint64_t keys = size() + more;
+    keys_.store(keys > fewer ? keys - fewer : 0, std::memory_order_relaxed);
 }
 
 /// Grows the file ahead of need: by an eighth, so that growth costs little per record, or, on a full disk, by just

@@ -13,6 +13,9 @@
 
 namespace kvs::detail {
 
+/// In a `Problem` that is about records and not about a chain.
+inline constexpr std::uint32_t no_bucket = layout::bucket_count;
+
 /// Collects problems up to a number that a person can read, and counts the rest.
 class ProblemList {
 public:
@@ -58,69 +61,52 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::verify(Report& report) {
     const Guard<Mutex> no_writer(writers_);
     report = {};
     ProblemList problems(report);
-    struct Seen {
-        std::uint64_t record;
-        std::uint32_t bucket;
-        std::uint32_t hash;  // 0 for a deleted record
-        unsigned length;
-    };
-    std::vector<Seen> seen;
-    // Every record is in one chain only: more of them than the file has room for are chains that run into each other.
-    std::uint64_t unreached = live_end_.load(std::memory_order_relaxed) - layout::records_offset;
-    std::string key;
-    Position position;
-    for (; skip_empty_buckets(position); ++position.bucket) {
-        const unsigned length = geometry_.length_of_bucket(position.bucket);
-        const std::uint64_t record_bytes = layout::record_bytes(KeyLen, length);
-        Chain<Region> walk = chain(position.bucket, length);
-        while (walk.next()) {
-            if (unreached < record_bytes) {
-                problems.add(walk.record(), position.bucket,
-                             {errc::corrupt, "chains run into each other; the rest was not checked"});
-                return {};
-            }
-            unreached -= record_bytes;
+    std::vector<KeyAt> keys;
+    std::vector<Reached> reached;
+    walk_all(
+        [&](std::uint32_t bucket, const Place& place) {
             ++report.records;
-            const Place place{walk.record(), length};
-            if (region_.all_zero(place.record, KeyLen)) {
-                ++report.deleted_records;
-                seen.push_back({place.record, position.bucket, 0, length});
-                continue;
-            }
-            if (!load_key(place.record, position.bucket, length, key)) {
-                problems.add(place.record, position.bucket,
-                             {errc::corrupt, "the record's key is none that belongs into this bucket"});
-                seen.push_back({place.record, position.bucket, 0, length});
-                continue;
-            }
-            ++report.keys;
-            seen.push_back({place.record, position.bucket, KeyType{std::string_view(key)}.hash(), length});
-            const auto code = type_at(place);
-            if (!code.known) {
-                problems.add(type_offset(place.record), position.bucket, unknown_type(place));
-            } else if (Failure failure = check_value(Stored<Region>{region_, value_offset(place.record), code})) {
-                problems.add(value_offset(place.record), position.bucket, failure);
-            }
-        }
-        if (walk.damaged()) problems.add(walk.link(), position.bucket, walk.failure());
-    }
+            reached.push_back({static_cast<std::uint32_t>(place.record), bucket});
+            verify_record(bucket, place, keys, report, problems);
+        },
+        [&](std::uint32_t bucket, std::uint64_t offset, const Failure& failure) {
+            problems.add(offset, bucket, failure);
+        });
 
-    std::sort(seen.begin(), seen.end(), [](const Seen& a, const Seen& b) { return a.record < b.record; });
-    for (std::size_t i = 1; i < seen.size(); ++i)
-        if (seen[i - 1].record + layout::record_bytes(KeyLen, seen[i - 1].length) > seen[i].record)
-            problems.add(seen[i].record, seen[i].bucket, {errc::corrupt, "two records overlap"});
-
-    std::stable_sort(seen.begin(), seen.end(), [](const Seen& a, const Seen& b) { return a.hash < b.hash; });
-    std::string other;
-    for (std::size_t i = 1; i < seen.size(); ++i) {
-        const Seen& a = seen[i - 1];
-        const Seen& b = seen[i];
-        if (a.hash == 0 || a.hash != b.hash) continue;
-        if (load_key(a.record, a.bucket, a.length, key) && load_key(b.record, b.bucket, b.length, other) &&
-            key == other)
-            problems.add(b.record, b.bucket, {errc::corrupt, "the key has another record elsewhere"});
-    }
+    find_overlaps(reached, [&](const Reached&, const Reached& other) {
+        problems.add(other.record, other.bucket, {errc::corrupt, "the record overlaps another one"});
+    });
+    find_duplicates(keys, [&](std::uint64_t record) {
+        problems.add(record, no_bucket, {errc::corrupt, "the key of this record has another record too"});
+    });
     return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::verify_record(std::uint32_t bucket, const Place& place,
+                                                          std::vector<KeyAt>& keys, Report& report,
+                                                          ProblemList& problems) const {
+    if (region_.all_zero(place.record, KeyLen)) {
+        ++report.deleted_records;
+        return;
+    }
+    std::string key;
+    if (!load_key(place.record, bucket, place.length, key)) {
+        // What a process leaves that is killed while it writes or erases a key: see [seed-change].
+        if (region_.template load<1>(place.record) == 0)
+            ++report.abandoned_records;
+        else
+            problems.add(place.record, bucket,
+                         {errc::corrupt, "the record's key is none that belongs into this bucket"});
+        return;
+    }
+    ++report.keys;
+    keys.push_back({KeyType{std::string_view(key)}.hash(), static_cast<std::uint32_t>(place.record)});
+    const auto code = type_at(place);
+    if (!code.known)
+        problems.add(type_offset(place.record), bucket, unknown_type(place));
+    else if (Failure failure = check_value(Stored<Region>{region_, value_offset(place.record), code}))
+        problems.add(value_offset(place.record), bucket, failure);
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
@@ -133,22 +119,22 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::stats(Stats& stats) {
     stats.limit_bytes = layout::file_limit;
     std::array<Stats::Length, layout::length_count> lengths{};
     std::string key;
-    Position position;
-    std::uint64_t unreached = stats.live_bytes - layout::records_offset;
-    for (; skip_empty_buckets(position); ++position.bucket) {
-        const unsigned length = geometry_.length_of_bucket(position.bucket);
-        const std::uint64_t record_bytes = layout::record_bytes(KeyLen, length);
-        Chain<Region> walk = chain(position.bucket, length);
-        std::uint64_t records = 0;
-        for (; walk.next() && unreached >= record_bytes; ++records, unreached -= record_bytes) {
-            if (region_.all_zero(walk.record(), KeyLen))
-                ++lengths[length].deleted_records;
-            else if (load_key(walk.record(), position.bucket, length, key))
-                ++lengths[length].keys;
-        }
-        stats.buckets_used += records != 0 ? 1 : 0;
-        stats.longest_chain = std::max(stats.longest_chain, records);
-    }
+    std::uint32_t last_bucket = no_bucket;
+    std::uint64_t chain_records = 0;
+    walk_all(
+        [&](std::uint32_t bucket, const Place& place) {
+            if (bucket != last_bucket) {
+                ++stats.buckets_used;
+                last_bucket = bucket;
+                chain_records = 0;
+            }
+            stats.longest_chain = std::max(stats.longest_chain, ++chain_records);
+            if (region_.all_zero(place.record, KeyLen))
+                ++lengths[place.length].deleted_records;
+            else if (load_key(place.record, bucket, place.length, key))
+                ++lengths[place.length].keys;
+        },
+        [](std::uint32_t, std::uint64_t, const Failure&) {});
     for (unsigned length = 0; length < layout::length_count; ++length) {
         if (!geometry_.has(length)) continue;
         Stats::Length& line = lengths[length];

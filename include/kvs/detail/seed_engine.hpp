@@ -7,10 +7,12 @@
 // Readers take no lock (version_table.hpp, [readers]); writers take `writers_`.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,6 +51,8 @@ struct Concurrency<Unshared, Platform> {
     using Versions = NoVersionTable;
 };
 
+class ProblemList;
+
 template <std::size_t KeyLen, class Sharing, class PlatformPolicy>
 class SeedEngine {
 public:
@@ -86,8 +90,8 @@ public:
 
     // ---- reading ---------------------------------------------------------------------------------------------------
 
-    /// The short way of a look-up: takes a number or boolean whose type is exactly `type` from where it was found
-    /// before. False says nothing: take the long way.
+    /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
+    /// says nothing: take the long way.
     template <unsigned Bytes>
     bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         // A key that is too long has the bytes of its beginning.
@@ -114,6 +118,8 @@ public:
                 return fail(failure, problem);
             return Presence::present;
         };
+        // Of a key with two records, every read has to take the same one.
+        if (has_duplicates_.load(std::memory_order_relaxed)) preferred = any_length;
         return locate(key, preferred, failure, take);
     }
 
@@ -126,7 +132,7 @@ public:
     /// Moves to the next record with a key and copies it; after a failure, the next call goes on behind the damage.
     Presence next(Position& position, Item& item, Failure& failure) const {
         if (is_foreign_process()) {
-            position.bucket = layout::bucket_count;
+            position = {layout::bucket_count, 0, 0, 0};
             return fail(failure, forked());
         }
         while (skip_empty_buckets(position)) {
@@ -156,7 +162,7 @@ private:
 
     struct Place {
         std::uint64_t record = 0;
-        unsigned length = 0;
+        unsigned length = 0;  ///< logarithm of its value length
     };
     /// Where a new record of a chain can go.
     struct Vacancy {
@@ -175,6 +181,7 @@ private:
     }
 
     bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+    static Failure opened_read_only() noexcept { return {errc::read_only, "the store was opened read-only"}; }
     static Failure forked() noexcept {
         return {errc::forked, "the store was opened by the parent of this process; open it again here"};
     }
@@ -194,7 +201,7 @@ private:
         Place place;
         std::uint32_t clears = 0;
         const Presence presence = versions_.consistently(hash, [&] {
-            clears = clears_.load(std::memory_order_relaxed);
+            clears = clears_.load(std::memory_order_acquire);
             const Presence found = find(key, hash, preferred, place, failure);
             return found == Presence::present ? take(place) : found;
         });
@@ -205,17 +212,22 @@ private:
 
     /// [hints] Within `Versions::consistently`: true if the record is the key's.
     bool is_right(const Hint& hint, const KeyType& key) const noexcept {
-        return hint.clears() == clears_.load(std::memory_order_relaxed) &&
+        return hint.clears() == clears_.load(std::memory_order_acquire) &&
                hint.record() + layout::record_bytes(KeyLen, hint.length()) <=
-                   live_end_.load(std::memory_order_relaxed) &&
+                   live_end_.load(std::memory_order_acquire) &&
                hint.record() >= layout::records_offset && region_.template equal<KeyLen>(hint.record(), key.words());
     }
 
     // The following are called consistently, or by the writer.
 
     Chain<Region> chain(std::uint32_t bucket, unsigned length) const noexcept {
-        return {region_, KeyLen, live_end_.load(std::memory_order_relaxed), bucket, length};
+        std::uint64_t end = live_end_.load(std::memory_order_acquire);
+        // A link that pointed beyond the end when the file was opened stays damage when records grow up to where it
+        // points: it was not written for them.
+        if (has_damage_.load(std::memory_order_acquire) && is_damaged(bucket) && opened_end_ < end) end = opened_end_;
+        return {region_, KeyLen, end, bucket, length};
     }
+    bool is_damaged(std::uint32_t bucket) const noexcept { return damaged_buckets_[bucket / 64] >> bucket % 64 & 1; }
 
     Presence find_in(const KeyType& key, std::uint32_t hash, unsigned length, Place& place,
                      Failure& failure) const noexcept {
@@ -238,7 +250,7 @@ private:
             answer = find_in(key, hash, preferred, place, failure);
             if (answer == Presence::present) return answer;
         }
-        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), preferred); rest != 0;
+        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_acquire), preferred); rest != 0;
              rest &= rest - 1) {
             const Presence here = find_in(key, hash, static_cast<unsigned>(std::countr_zero(rest)), place, failure);
             if (here == Presence::present) return here;
@@ -251,7 +263,7 @@ private:
     Presence find_all(const KeyType& key, std::uint32_t hash, unsigned but, Failure& failure) const noexcept {
         Presence answer = Presence::absent;
         Place place;
-        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_relaxed), but); rest != 0;
+        for (std::uint32_t rest = without(used_lengths_.load(std::memory_order_acquire), but); rest != 0;
              rest &= rest - 1) {
             const Presence here = find_in(key, hash, static_cast<unsigned>(std::countr_zero(rest)), place, failure);
             if (here == Presence::failed) return here;
@@ -274,6 +286,85 @@ private:
                 Fact::of_bytes(layout::value_bytes(place.length)), Fact::of_byte(byte)};
     }
 
+    // ---- walking over everything -----------------------------------------------------------------------------------
+
+    static Failure chains_meet() noexcept {
+        return {errc::corrupt, "chains run into each other: more records were reached than the file has room for"};
+    }
+
+    /// A record is in one chain only, so the records of all chains have together no more bytes than the file. A damaged
+    /// file in which chains run into each other is walked a little longer, to see most of what is there, but not for a
+    /// time that grows with the square of its size.
+    std::uint64_t walk_limit() const noexcept {
+        constexpr std::uint64_t allowance = std::uint64_t{1} << 20;
+        return 2 * (live_end_.load(std::memory_order_acquire) - layout::records_offset) + allowance;
+    }
+
+    /// Walks every chain: `visit(bucket, place)` for each record, `damage(bucket, offset, failure)` where one cannot be
+    /// followed. False if it ended at the limit.
+    template <class Visit, class OnDamage>
+    bool walk_all(const Visit& visit, const OnDamage& damage) const {
+        std::uint64_t left = walk_limit();
+        Position position;
+        for (; skip_empty_buckets(position); ++position.bucket) {
+            const unsigned length = geometry_.length_of_bucket(position.bucket);
+            const std::uint64_t record_bytes = layout::record_bytes(KeyLen, length);
+            Chain<Region> walk = chain(position.bucket, length);
+            while (walk.next()) {
+                if (left < record_bytes) {
+                    damage(position.bucket, walk.record(), chains_meet());
+                    return false;
+                }
+                left -= record_bytes;
+                visit(position.bucket, Place{walk.record(), length});
+            }
+            if (walk.damaged()) damage(position.bucket, walk.link(), walk.failure());
+        }
+        return true;
+    }
+
+    /// A record and the chain it was reached in, for finding records that overlap.
+    struct Reached {
+        std::uint32_t record;
+        std::uint32_t bucket;
+    };
+    /// Sorts the records by offset and calls `found(one, other)` for those that overlap, or are the same.
+    template <class Found>
+    void find_overlaps(std::vector<Reached>& reached, const Found& found) const {
+        std::sort(reached.begin(), reached.end(),
+                  [](const Reached& a, const Reached& b) { return a.record < b.record; });
+        const auto end_of = [&](const Reached& r) {
+            return r.record + layout::record_bytes(KeyLen, geometry_.length_of_bucket(r.bucket));
+        };
+        std::size_t last = 0;  // of the records so far, the one that ends last
+        for (std::size_t i = 1; i < reached.size(); ++i) {
+            if (reached[i].record < end_of(reached[last])) found(reached[last], reached[i]);
+            if (end_of(reached[i]) > end_of(reached[last])) last = i;
+        }
+    }
+
+    /// A record with a key, for finding keys that have two.
+    struct KeyAt {
+        std::uint32_t hash;
+        std::uint32_t record;
+    };
+    /// Sorts the records by key and calls `found(record)` for each whose key the record before it has too.
+    template <class Found>
+    void find_duplicates(std::vector<KeyAt>& keys, const Found& found) const {
+        const auto compare = [&](const KeyAt& a, const KeyAt& b) {
+            std::byte left[KeyLen];
+            std::byte right[KeyLen];
+            region_.copy_out(a.record, left, KeyLen);
+            region_.copy_out(b.record, right, KeyLen);
+            return std::memcmp(left, right, KeyLen);
+        };
+        std::sort(keys.begin(), keys.end(), [&](const KeyAt& a, const KeyAt& b) {
+            return a.hash != b.hash ? a.hash < b.hash : a.record != b.record && compare(a, b) < 0;
+        });
+        for (std::size_t i = 1; i < keys.size(); ++i)
+            if (keys[i - 1].hash == keys[i].hash && compare(keys[i - 1], keys[i]) == 0) found(keys[i].record);
+    }
+
     // ---- iteration -------------------------------------------------------------------------------------------------
 
     bool skip_empty_buckets(Position& position) const noexcept {
@@ -290,17 +381,21 @@ private:
     Presence next_in_bucket(Position& position, Item& item, Failure& failure) const {
         const unsigned length = geometry_.length_of_bucket(position.bucket);
         Chain<Region> walk = chain(position.bucket, length);
-        const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
-        const Position next_bucket{position.bucket + 1, 0, clears};
-        if (position.record != 0) {
-            if (position.clears != clears) {  // that record is not there any more
-                position = next_bucket;
-                return Presence::absent;
-            }
-            walk.continue_behind(position.record);
+        const std::uint32_t clears = clears_.load(std::memory_order_acquire);
+        if (position.clears != clears) {  // the records that were passed are not there any more
+            const bool was_inside = position.record != 0;
+            position = {position.bucket + (was_inside ? 1 : 0), 0, clears, 0};
+            if (was_inside) return Presence::absent;
         }
-        position.clears = clears;
+        if (position.record != 0) walk.continue_behind(position.record);
+        const std::uint64_t most = walk_limit();
         while (walk.next()) {
+            position.walked += layout::record_bytes(KeyLen, length);
+            if (position.walked > most) {
+                position.bucket = layout::bucket_count;
+                position.record = 0;
+                return fail(failure, chains_meet());
+            }
             if (!load_key(walk.record(), position.bucket, length, item.key)) continue;
             position.record = walk.record();
             item.code = type_at({walk.record(), length});
@@ -310,7 +405,8 @@ private:
             region_.copy_out(value_offset(walk.record()), item.field.data(), item.field.size());
             return Presence::present;
         }
-        position = next_bucket;
+        ++position.bucket;
+        position.record = 0;
         return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
     }
 
@@ -341,6 +437,7 @@ private:
     void reuse(const KeyType& key, const Encoded& value, const Place& place) noexcept;
     void append(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link) noexcept;
     std::uint64_t erase_all(const KeyType& key, std::uint32_t hash, unsigned but) noexcept;
+    void count_keys(std::uint64_t more, std::uint64_t fewer) noexcept;
 
     // ---- the file --------------------------------------------------------------------------------------------------
 
@@ -363,9 +460,15 @@ private:
     Failure check_header();
     Failure was_never_created(bool& answer);
     void scan();
+    void mark_damaged(std::uint32_t bucket);
+
+    // seed_check.hpp
+    void verify_record(std::uint32_t bucket, const Place& place, std::vector<KeyAt>& keys, Report& report,
+                       ProblemList& problems) const;
 
     // seed_copy.hpp
     Failure write_copy(File<Platform>& target);
+    Failure copy_entries(SeedEngine<KeyLen, Unshared, Platform>& target);
 
     // Set by open, then never changed.
     std::string path_;
@@ -375,20 +478,23 @@ private:
     Recovery recovery_;
     bool read_only_ = false;
     unsigned fork_generation_ = 0;
+    std::uint64_t opened_end_ = 0;                // of the file
+    std::vector<std::uint64_t> damaged_buckets_;  // a bit for each bucket with a link that is wrong
 
     // Changed by the writer; read anywhere, within `Versions::consistently` where it has to fit the bytes.
     std::atomic<std::uint64_t> live_end_{0};  // end of the last record
     std::atomic<std::uint64_t> keys_{0};
     std::atomic<std::uint32_t> used_lengths_{0};  // bit per value length that any record has
     std::atomic<std::uint32_t> clears_{0};
+    std::atomic<bool> has_damage_{false};      // some bucket is in `damaged_buckets_`
+    std::atomic<bool> has_duplicates_{false};  // some key has records in two lengths
     Versions versions_;
     mutable HintTable hints_;
 
     // Of the writer alone, under `writers_`.
     Mutex writers_;
     std::uint64_t file_bytes_ = 0;
-    bool prepared_ = false;        // the file has no holes
-    bool has_duplicates_ = false;  // some key has records in two lengths
+    bool prepared_ = false;  // the file has no holes
 
     Durability<Platform, Mutex> durability_;  // last: its thread uses the rest
 };

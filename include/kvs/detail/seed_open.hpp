@@ -8,15 +8,17 @@
 // one whose bytes 0..7 and index are NUL: such a file was never created and is created again by the next open.
 //
 // Opening walks every chain once, to know the live end, the number of keys and what is damaged: the format records none
-// of them. That costs some 50 µs for an empty index and 50 to 200 ns for each record.
+// of them. That costs some 50 µs for an empty index and 50 to 500 ns for each record.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <kvs/detail/seed_engine.hpp>
 
@@ -24,9 +26,8 @@ namespace kvs::detail {
 
 template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const Options& options) {
+    if (Failure failure = check_path(path)) return failure;
     path_.assign(path);
-    if (path_.find('\0') != std::string::npos || path_.empty())
-        return {errc::not_found, "a path is not empty and holds no NUL byte"};
     read_only_ = options.mode == Mode::read_only;
     if (const int e = Platform::watch_forks(); e != 0)
         return system_failure("forks of this process cannot be watched", e, false);
@@ -83,8 +84,11 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open_file(const Options& options,
         if (options.mode != Mode::create_new) failure = file_.open(path_.c_str(), access, Creation::never, 0);
         const bool absent = options.mode == Mode::create_new || failure.code == errc::not_found;
         if (absent && (options.mode == Mode::create_new || options.mode == Mode::open_or_create)) {
-            failure = file_.open(path_.c_str(), access, Creation::exclusive, options.permissions);
-            created = !failure;
+            // A name that is neither there nor free is a link to where no file is, or was taken just now.
+            const bool first = tries == 0 || options.mode == Mode::create_new;
+            failure = file_.open(path_.c_str(), access, first ? Creation::exclusive : Creation::if_absent,
+                                 options.permissions);
+            created = !failure && first;
             if (failure.code == errc::already_exists && options.mode == Mode::open_or_create) continue;
         }
         if (failure) return failure;
@@ -174,52 +178,61 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::check_header() {
     return {};
 }
 
-/// Walks every chain. A record is in one chain, so the records that are reached have together no more bytes than the
-/// file; when they do, chains run into each other, and the walk ends instead of taking a time that grows with the
-/// square of the file.
+/// Walks every chain, for what the format does not record: live end, number of keys, lengths in use, damage.
 template <std::size_t KeyLen, class Sharing, class Platform>
 void SeedEngine<KeyLen, Sharing, Platform>::scan() {
+    opened_end_ = file_bytes_;
     live_end_.store(file_bytes_, std::memory_order_relaxed);  // the bound for the walk
-    std::uint64_t unreached = file_bytes_ - layout::records_offset;
     std::uint64_t last_end = layout::records_offset;
     std::uint32_t used = 0;
-    Position position;
+    std::vector<Reached> reached;
+    std::vector<KeyAt> keys;
     std::string key;
-    for (; skip_empty_buckets(position); ++position.bucket) {
-        const unsigned length = geometry_.length_of_bucket(position.bucket);
-        const std::uint64_t record_bytes = layout::record_bytes(KeyLen, length);
-        Chain<Region> walk = chain(position.bucket, length);
-        used |= std::uint32_t{1} << length;
-        while (walk.next()) {
-            if (unreached < record_bytes) {
-                used = ~std::uint32_t{0} >> (32 - layout::length_count);
-                ++recovery_.damaged_chains;
-                position.bucket = layout::bucket_count;
-                break;
-            }
-            unreached -= record_bytes;
-            if (walk.record() + record_bytes > last_end) last_end = walk.record() + record_bytes;
-            ++recovery_.records;
-            if (!load_key(walk.record(), position.bucket, length, key)) continue;
-            const KeyType checked{std::string_view(key)};
-            ++recovery_.keys;
-            Place place;
-            Failure ignored;
-            for (std::uint32_t rest = without(used, length); rest != 0; rest &= rest - 1)
-                if (find_in(checked, checked.hash(), static_cast<unsigned>(std::countr_zero(rest)), place, ignored) ==
-                    Presence::present)
-                    ++recovery_.duplicate_keys;
-        }
-        if (walk.damaged()) ++recovery_.damaged_chains;
+    const auto visit = [&](std::uint32_t bucket, const Place& place) {
+        used |= std::uint32_t{1} << place.length;
+        last_end = std::max(last_end, place.record + layout::record_bytes(KeyLen, place.length));
+        reached.push_back({static_cast<std::uint32_t>(place.record), bucket});
+        if (load_key(place.record, bucket, place.length, key))
+            keys.push_back({KeyType{std::string_view(key)}.hash(), static_cast<std::uint32_t>(place.record)});
+    };
+    const auto damage = [&](std::uint32_t bucket, std::uint64_t, const Failure&) {
+        used |= std::uint32_t{1} << geometry_.length_of_bucket(bucket);
+        mark_damaged(bucket);
+    };
+    if (!walk_all(visit, damage)) {
+        // What the rest of the chains would have shown is not known.
+        for (unsigned length = 0; length < layout::length_count; ++length)
+            if (geometry_.has(length)) used |= std::uint32_t{1} << length;
+        for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket) mark_damaged(bucket);
     }
+    // A link that once led beyond the end leads into whatever was put there since.
+    find_overlaps(reached, [&](const Reached& one, const Reached& other) {
+        mark_damaged(one.bucket);
+        mark_damaged(other.bucket);
+    });
+    recovery_.records = reached.size();
+    recovery_.keys = keys.size();
+    // In one length a key can be twice only by damage, which `verify` finds and look-ups do not mind.
+    if (!std::has_single_bit(used)) find_duplicates(keys, [&](std::uint64_t) { ++recovery_.duplicate_keys; });
     keys_.store(recovery_.keys, std::memory_order_relaxed);
     used_lengths_.store(used, std::memory_order_relaxed);
-    has_duplicates_ = recovery_.duplicate_keys != 0;
+    if (recovery_.duplicate_keys != 0) {
+        has_duplicates_.store(true, std::memory_order_relaxed);
+        clears_.store(most_clears_of_hints + 1, std::memory_order_relaxed);  // no hints: they remember either record
+    }
     // Behind a link that cannot be followed there may be records up to the end of the file: nothing there is free.
     if (recovery_.damaged_chains != 0) return;
     live_end_.store(last_end, std::memory_order_relaxed);
     // A closing writer cuts off the space it got in advance.
     if (last_end < file_bytes_) recovery_.outcome = Recovery::Outcome::killed;
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+void SeedEngine<KeyLen, Sharing, Platform>::mark_damaged(std::uint32_t bucket) {
+    damaged_buckets_.resize(layout::bucket_count / 64);
+    if (!is_damaged(bucket)) ++recovery_.damaged_chains;
+    damaged_buckets_[bucket / 64] |= std::uint64_t{1} << bucket % 64;
+    has_damage_.store(true, std::memory_order_relaxed);
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
@@ -233,6 +246,7 @@ void SeedEngine<KeyLen, Sharing, Platform>::close() noexcept {
         // What fails here costs space or a promise for the time after `sync()`, and there is nobody to tell.
         if (prepared_ && live_end < file_bytes_ && !file_.resize(live_end)) file_bytes_ = live_end;
         if (!read_only_) ignore(durability_.sync());
+        file_.unlock(layout::presence_lock);  // a child of a fork can still have the descriptor
     }
     region_ = Region();
     file_.close();

@@ -1,0 +1,245 @@
+// Bugs that were found once, each with its story and the test that keeps it from coming back.
+#include <kvs/kvs.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "../catch.hpp"
+#include "../support/expect_error.hpp"
+#include "../support/seed_image.hpp"
+#include "../support/temp_dir.hpp"
+
+namespace {
+
+using kvs_test::expect_error;
+using kvs_test::SeedImage;
+using kvs_test::TempDir;
+
+/// A store in which chains run into each other: both slots lead to one record.
+SeedImage image_with_meeting_chains() {
+    SeedImage image(32);
+    const auto record = image.add_int("a", 1);
+    for (std::uint32_t bucket = 0; bucket < 64; ++bucket) image.set_link(SeedImage::slot(0x2000 + bucket), record);
+    return image;
+}
+
+/// Counts flushes.
+struct CountingPlatform : kvs::detail::PosixPlatform {
+    static inline int flushes = 0;
+    static int flush(File file) noexcept {
+        ++flushes;
+        return kvs::detail::PosixPlatform::flush(file);
+    }
+};
+
+}  // namespace
+
+// When opening found chains that run into each other, it took all 17 value lengths for used, also those that the
+// store's weights leave out: a look-up of an absent key then divided by the number of their groups, 0.
+TEST_CASE("a look-up in a store whose chains run into each other asks only for lengths that exist", "[regressions]") {
+    TempDir dir;
+    image_with_meeting_chains().write(dir.file());
+    kvs::SeedStore<32> s{dir.file()};
+    CHECK(s.recovery().damaged_chains != 0);
+    std::error_code error;
+    CHECK(!s.contains("absent", error));
+    CHECK(!s.get<int>("absent", error));
+    s.set("new", 1, error);
+    s.erase("absent", error);
+    CHECK(!s.verify().ok());
+}
+
+// A failed increment left the new record's key and type beside the value of the one before, which is shorter.
+TEST_CASE("an entry at which iteration failed is no entry", "[regressions]") {
+    TempDir dir;
+    SeedImage image(32);
+    image.add("a", 0x00, "\x01", 1);
+    // A text in a record of 16 bytes that claims to be of 65,536.
+    image.add("b", 0x43, "short", 16);
+    image.write(dir.file());
+    const kvs::SeedStore<32> s{dir.file(), {.mode = kvs::Mode::read_only}};
+    std::error_code error;
+    std::size_t entries = 0;
+    std::size_t failures = 0;
+    for (auto it = s.begin(error); it != s.end(); it.increment(error)) {
+        if (!error) {
+            ++entries;
+            continue;
+        }
+        ++failures;
+        CHECK(error == kvs::errc::corrupt);
+        std::error_code reading;
+        CHECK(it->key().empty());
+        CHECK(it->value(reading) == kvs::Value());
+        CHECK(reading == kvs::errc::corrupt);
+    }
+    CHECK(entries == 1);
+    CHECK(failures == 1);
+}
+
+// One record of an unknown type hid the records behind it in its bucket from iteration.
+TEST_CASE("iteration goes on behind a damaged record, in the same bucket too", "[regressions]") {
+    TempDir dir;
+    SeedImage image(32);
+    const auto keys = image.keys_beside("first", 4, 2);
+    const auto first = image.add_int("first", 1);
+    image.add_int(keys[0], 2);
+    image.add_int(keys[1], 3);
+    image.set_number(first + 32, 1, 0xee);
+    image.write(dir.file());
+    const kvs::SeedStore<32> s{dir.file(), {.mode = kvs::Mode::read_only}};
+    std::error_code error;
+    int sum = 0;
+    int failures = 0;
+    for (auto it = s.begin(error); it != s.end(); it.increment(error)) {
+        if (error)
+            ++failures;
+        else
+            sum += it->get<int>();
+    }
+    CHECK(failures == 1);
+    CHECK(sum == 5);
+}
+
+// In the child of a fork every increment failed, and the iterator never became the end.
+TEST_CASE("iteration in the child of a fork ends", "[regressions]") {
+    TempDir dir;
+    kvs::SeedStore<32> s{dir.file()};
+    s.set("a", 1);
+    std::error_code error;
+    auto it = s.begin(error);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        it.increment(error);
+        ::_exit(error == kvs::errc::forked && it == s.end() && s.begin(error) == s.end() ? 0 : 1);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
+
+// The child of a fork shares the parent's lock, so a store that its parent had closed stayed in use.
+TEST_CASE("a store that was closed can be opened while a child of its process lives", "[regressions]") {
+    TempDir dir;
+    int wake[2];
+    REQUIRE(::pipe(wake) == 0);
+    pid_t child = -1;
+    {
+        kvs::SeedStore<32> s{dir.file()};
+        child = ::fork();
+        if (child == 0) {
+            ::close(wake[1]);
+            char c = 0;
+            ::_exit(::read(wake[0], &c, 1) >= 0 ? 0 : 1);  // lives until the parent closes its end
+        }
+        s.set("a", 1);
+    }
+    std::error_code error;
+    kvs::SeedStore<32> again(dir.file(), {}, error);
+    CHECK(!error);
+    ::close(wake[1]);
+    ::close(wake[0]);
+    int status = 0;
+    CHECK(::waitpid(child, &status, 0) == child);
+}
+
+// A process that dies between the two halves of a change of value length leaves both records. A read then took the one
+// of the length it asked for, or the one it had found before: the same key had two values.
+TEST_CASE("a key with two records has one value for every read, and one record after the next set", "[regressions]") {
+    TempDir dir;
+    SeedImage image(32);
+    image.add("k", 0x03, std::string_view("\0\0\0\0\0\0\0\x02", 8), 8);
+    image.add("k", 0x00, "\x01", 1);
+    image.add_int("other", 7);
+    image.write(dir.file());
+    for (const bool value_first : {false, true}) {
+        const kvs::SeedStore<32> s{dir.file(), {.mode = kvs::Mode::read_only}};
+        CHECK(s.recovery().duplicate_keys == 1);
+        if (value_first) CHECK(s.value("k") == kvs::Value(std::uint8_t{1}));
+        CHECK(s.get<std::uint64_t>("k") == std::uint64_t{1});
+        CHECK(s.get<std::uint8_t>("k") == std::uint8_t{1});
+        CHECK(s.value("k") == kvs::Value(std::uint8_t{1}));
+        s.compact_to(dir.file("compact"));
+        const kvs::SeedStore<32> compact{dir.file("compact"), {.mode = kvs::Mode::read_only}};
+        CHECK(compact.value("k") == kvs::Value(std::uint8_t{1}));
+        CHECK(compact.verify().ok());
+        CHECK(!s.verify().ok());
+    }
+    kvs::SeedStore<32> s{dir.file()};
+    s.set("k", std::uint64_t{3});
+    CHECK(s.size() == 2);
+    CHECK(s.value("k") == kvs::Value(std::uint64_t{3}));
+    CHECK(s.verify().ok());
+    CHECK(s.erase("k"));
+    CHECK(!s.contains("k"));
+    CHECK(s.size() == 1);
+}
+
+// A copy over a store that another handle has open took the name from under it: what that handle wrote was lost.
+TEST_CASE("a copy does not replace a store that is open", "[regressions]") {
+    TempDir dir;
+    kvs::SeedStore<32> a{dir.file("a")};
+    {
+        kvs::SeedStore<32> b{dir.file("b")};
+        b.set("kept", 1);
+        expect_error(kvs::errc::in_use, {}, [&] { a.copy_to(dir.file("b")); });
+        expect_error(kvs::errc::in_use, {}, [&] { a.compact_to(dir.file("b")); });
+        CHECK(b.get<int>("kept") == 1);
+    }
+    { CHECK(kvs::SeedStore<32>{dir.file("b")}.get<int>("kept") == 1); }
+    a.copy_to(dir.file("b"));
+    CHECK(kvs::SeedStore<32>{dir.file("b")}.empty());
+    expect_error(kvs::errc::not_found, {}, [&] { a.copy_to(std::string("nul\0x", 5)); });
+}
+
+// Copies were private whatever the store was.
+TEST_CASE("a copy has the permissions of the store", "[regressions]") {
+    TempDir dir;
+    kvs::SeedStore<32> s{dir.file(), {.permissions = 0640}};
+    s.copy_to(dir.file("copy"));
+    s.compact_to(dir.file("compact"));
+    const auto wanted = std::filesystem::status(dir.file()).permissions();
+    CHECK(std::filesystem::status(dir.file("copy")).permissions() == wanted);
+    CHECK(std::filesystem::status(dir.file("compact")).permissions() == wanted);
+}
+
+// Creating through a symbolic link to where no file is ended in "replaced again and again".
+TEST_CASE("a store is created where a symbolic link points", "[regressions]") {
+    TempDir dir;
+    std::filesystem::create_symlink(dir.file("target"), dir.file("link"));
+    kvs::SeedStore<32> s{dir.file("link")};
+    s.set("a", 1);
+    CHECK(std::filesystem::exists(dir.file("target")));
+}
+
+// A creation that failed left an empty file behind.
+TEST_CASE("a store that cannot be created leaves no file", "[regressions]") {
+    struct FullPlatform : kvs::detail::PosixPlatform {
+        static int allocate(File, std::uint64_t, std::uint64_t) noexcept { return ENOSPC; }
+    };
+    TempDir dir;
+    expect_error(kvs::errc::disk_full, {dir.file()},
+                 [&] { kvs::Store<32, kvs::NoBackup, FullPlatform> s{dir.file()}; });
+    CHECK(!std::filesystem::exists(dir.file()));
+}
+
+// Erasing what is not there counted as a write: every sync after it flushed for nothing.
+TEST_CASE("erasing an absent key leaves nothing to sync", "[regressions]") {
+    TempDir dir;
+    kvs::Store<32, kvs::NoBackup, CountingPlatform> s{dir.file(), {.sync = kvs::sync_manual}};
+    CountingPlatform::flushes = 0;
+    s.erase("absent");
+    s.sync();
+    CHECK(CountingPlatform::flushes == 0);
+    s.set("present", 1);
+    s.sync();
+    s.sync();
+    CHECK(CountingPlatform::flushes == 1);
+}
