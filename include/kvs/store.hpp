@@ -128,11 +128,15 @@ public:
     /// The value of a key; nothing if the key is absent. A number is read as any number type that holds it exactly;
     /// anything else of another type is `type_mismatch`. A registered default counts as a value.
     template <class T>
-    std::optional<T> get(const key_type& key) const {
-        std::optional<T> value;
-        if (read_number(key, value)) return value;
-        check(read_value(key, value), key);
-        return value;
+    [[gnu::always_inline]] inline std::optional<T> get(const key_type& key) const {
+        if constexpr (detail::Number<T>) {
+            const Found found = get_number<T>(key);
+            return found.yes != 0 ? std::optional<T>(detail::number_from_bits<T>(found.bits)) : std::optional<T>();
+        } else {
+            std::optional<T> value;
+            check(read_value(key, value), key);
+            return value;
+        }
     }
     template <class T>
     std::optional<T> get(const key_type& key, std::error_code& error) const noexcept {
@@ -417,6 +421,27 @@ private:
             }
         }
         return false;
+    }
+
+    /// An optional number in two registers. GCC returns `std::optional` through the stack, byte by byte, and loading
+    /// that in one piece stalls for longer than the look-up takes.
+    struct Found {
+        std::uint64_t bits;
+        std::uint64_t yes;
+    };
+    template <class T>
+    [[gnu::noinline]] Found get_number(const key_type& key) const {
+        std::uint64_t bits = 0;
+        if (core_ != nullptr && core_->engine.template read_exact<sizeof(T)>(key, detail::Codec<T>::type, bits))
+            [[likely]]
+            return {bits, 1};
+        return get_number_the_long_way<T>(key);
+    }
+    template <class T>
+    [[gnu::noinline]] Found get_number_the_long_way(const key_type& key) const {
+        std::optional<T> value;
+        check(read_value(key, value), key);
+        return value ? Found{detail::number_bits(*value), 1} : Found{0, 0};
     }
 
     // Each operation once, for both twins.

@@ -87,7 +87,7 @@ constexpr Failure mismatch(Type wanted, Type found) noexcept {
 template <class Source>
 Failure load_number(const Stored<Source>& stored, std::uint64_t& bits) noexcept {
     if (stored.code.decimal_text) {
-        char text[33] = {};
+        char text[40] = {};
         const std::size_t room = layout::value_bytes(stored.code.length);
         const std::size_t size = stored.source.text_length(stored.offset, room);
         stored.source.copy_out(stored.offset, reinterpret_cast<std::byte*>(text), size);

@@ -20,6 +20,12 @@ int retry(Call call) noexcept {
     return error;
 }
 
+/// Removes a name that was made in vain; what fails here leaves a file and nothing worse.
+template <class Platform>
+void remove_file(const char* path) noexcept {
+    retry([&] { return Platform::remove(path); });
+}
+
 template <class Platform>
 class File {
 public:
@@ -38,7 +44,9 @@ public:
             file_ = Platform::no_file;
             return system_failure("the file cannot be opened", e, writing);
         }
-        return above_standard_streams();
+        Failure failure = above_standard_streams();
+        if (failure && creation == Creation::exclusive) remove_file<Platform>(path);
+        return failure;
     }
 
     bool is_open() const noexcept { return file_ != Platform::no_file; }
@@ -88,15 +96,21 @@ public:
         return e != 0 ? system_failure("the file's holes cannot be filled", e, true) : Failure{};
     }
 
+    /// True if the system says that the file has holes in its first `size` bytes.
+    bool has_holes(std::uint64_t size) const noexcept {
+        std::uint64_t hole = size;
+        return retry([&] { return Platform::find_hole(file_, 0, hole); }) == 0 && hole < size;
+    }
+
     Failure resize(std::uint64_t bytes) noexcept {
         const int e = retry([&] { return Platform::resize(file_, bytes); });
         return e != 0 ? system_failure("the size of the file cannot be changed", e, true) : Failure{};
     }
 
-    /// Brings everything stored so far to the device. Never repeated after an error: the kernel may have dropped the
-    /// pages and would answer a second call with success.
+    /// Brings everything stored so far to the device. Never repeated after an error, but for an interruption: the
+    /// kernel may have dropped the pages and would answer a second call with success.
     Failure flush() noexcept {
-        const int e = Platform::flush(file_);
+        const int e = retry([&] { return Platform::flush(file_); });
         return e != 0 ? system_failure("the file cannot be flushed to the device", e, true) : Failure{};
     }
 

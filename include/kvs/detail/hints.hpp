@@ -37,6 +37,7 @@ public:
     constexpr std::uint32_t version() const noexcept { return static_cast<std::uint32_t>(bits_ >> 32 & 0xff); }
     constexpr unsigned length() const noexcept { return static_cast<unsigned>(bits_ >> 40 & 31); }
     constexpr bool may_be(std::uint64_t quick_hash) const noexcept { return (bits_ >> 45 & 7) == (quick_hash & 7); }
+    constexpr std::uint64_t tag() const noexcept { return bits_ >> 45 & 7; }
     constexpr std::uint32_t clears() const noexcept { return static_cast<std::uint32_t>(bits_ >> 48); }
     constexpr explicit operator bool() const noexcept { return bits_ != 0; }
 
@@ -48,25 +49,35 @@ class HintTable {
 public:
     Hint find(std::uint64_t quick_hash) const noexcept {
         const std::size_t at = place(quick_hash);
-        // Both are in one cache line, and loading both costs less than a branch that is guessed wrong.
         const Hint first(hints_[at].load(std::memory_order_relaxed));
-        const Hint second(hints_[at ^ 1].load(std::memory_order_relaxed));
+        const Hint second(hints_[at ^ step(quick_hash)].load(std::memory_order_relaxed));
         return first.may_be(quick_hash) ? first : second;
+    }
+    Hint find_second(std::uint64_t quick_hash) const noexcept {
+        return Hint(hints_[place(quick_hash) ^ step(quick_hash)].load(std::memory_order_relaxed));
     }
 
     void remember(const Hint& hint, std::uint64_t quick_hash) noexcept {
         const std::size_t at = place(quick_hash);
-        const std::uint64_t before = hints_[at].load(std::memory_order_relaxed);
-        if (before != 0 && !Hint(before).may_be(quick_hash)) hints_[at ^ 1].store(before, std::memory_order_relaxed);
+        const std::size_t other = at ^ step(quick_hash);
+        const Hint before(hints_[at].load(std::memory_order_relaxed));
+        if (before && before.record() != hint.record()) {
+            if (hints_[other].load(std::memory_order_relaxed) == 0) {
+                hints_[other].store(hint.bits(), std::memory_order_relaxed);
+                return;
+            }
+            hints_[at ^ step(before.tag())].store(before.bits(), std::memory_order_relaxed);
+        }
         hints_[at].store(hint.bits(), std::memory_order_relaxed);
     }
 
 private:
-    static constexpr unsigned log2_size = 12;
+    static constexpr unsigned log2_size = 13;
     static constexpr std::size_t place(std::uint64_t quick_hash) noexcept {
         return static_cast<std::size_t>(quick_hash >> (64 - log2_size));
     }
-    std::array<std::atomic<std::uint64_t>, std::size_t{1} << log2_size> hints_{};
+    static constexpr std::size_t step(std::uint64_t tag) noexcept { return static_cast<std::size_t>(tag & 7) | 1; }
+    alignas(64) std::array<std::atomic<std::uint64_t>, std::size_t{1} << log2_size> hints_{};
 };
 
 }  // namespace kvs::detail

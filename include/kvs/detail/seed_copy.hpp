@@ -25,7 +25,7 @@ public:
     Replacement(const Replacement&) = delete;
     Replacement& operator=(const Replacement&) = delete;
     ~Replacement() {
-        if (!done_) Platform::remove(name_.c_str());
+        if (!done_) remove_file<Platform>(name_.c_str());
     }
 
     /// Runs `create(name)` with names until one is free: a process that had this one's number may have been killed
@@ -62,7 +62,8 @@ public:
         if (const int e = retry([&] { return Platform::rename(name_.c_str(), target_.c_str()); }); e != 0)
             return system_failure("the copy cannot be renamed", e, true);
         done_ = true;
-        const int e = retry([&] { return Platform::flush_directory(directory_of(target_).c_str()); });
+        const std::string directory = directory_of(target_);
+        const int e = retry([&] { return Platform::flush_directory(directory.c_str()); });
         return e != 0 ? system_failure("the directory of the copy cannot be flushed", e, true) : Failure{};
     }
 

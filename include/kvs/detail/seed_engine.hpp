@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -93,7 +94,7 @@ public:
     /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
     /// says nothing: take the long way.
     template <unsigned Bytes>
-    bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
+    [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         // A key that is too long has the bytes of its beginning.
         if (key.problem() != errc{} || is_foreign_process()) return false;
         const Hint hint = hints_.find(key.quick_hash());
@@ -191,7 +192,8 @@ private:
     /// Finds a key without a lock, by its hint or by its chains, and lets `take(Place)` answer for it.
     template <class Take>
     Presence locate(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
-        if (const Hint hint = hints_.find(key.quick_hash())) {
+        for (const Hint hint : {hints_.find(key.quick_hash()), hints_.find_second(key.quick_hash())}) {
+            if (!hint) continue;
             const Presence presence = versions_.consistently(hint.version(), [&] {
                 return is_right(hint, key) ? take(Place{hint.record(), hint.length()}) : Presence::absent;
             });

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -35,10 +36,10 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const
     durability_.set_policy(options.sync);
 
     bool created = false;
-    if (Failure failure = open_file(options, created)) return failure;
-    Failure failure = open_content(options, created);
-    // Nobody else has used a file that was made here: this handle holds its lock.
-    if (failure && created) Platform::remove(path_.c_str());
+    Failure failure = open_file(options, created);
+    if (!failure) failure = open_content(options, created);
+    // A file made in vain goes, unless somebody else was quick to use it.
+    if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
     return failure;
 }
 
@@ -68,6 +69,11 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& optio
             file_.map(layout::file_limit, read_only_ ? Platform::Access::read : Platform::Access::write, base))
         return failure;
     region_ = Region(base, layout::file_limit);
+    // On a file system in memory even a look at a hole takes space, and is a bus error where there is none.
+    if (!read_only_ && file_.has_holes(file_bytes_)) {
+        if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
+        prepared_ = true;
+    }
     scan();
     return {};
 }
@@ -108,8 +114,8 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::lock_file(bool& replaced) {
     if (Failure failure = file_.status(mine)) return failure;
     typename PlatformFile::Status named;
     const int e = retry([&] { return Platform::status_of_path(path_.c_str(), named); });
-    replaced = e != 0 || named.id != mine.id;
-    return {};
+    replaced = e == ENOENT || e == ENOTDIR || (e == 0 && named.id != mine.id);
+    return e == 0 || replaced ? Failure{} : system_failure("the state of the file cannot be read", e, false);
 }
 
 /// True for an empty file and for what an unfinished creation leaves; never for a file that holds anything.
@@ -148,7 +154,8 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::create(const Options& options) {
     region_ = Region(base, layout::file_limit);
     region_.store(8, header + 8, sizeof header - 8);
     if (Failure failure = file_.flush()) return failure;
-    const int e = retry([&] { return Platform::flush_directory(directory_of(path_).c_str()); });
+    const std::string directory = directory_of(path_);
+    const int e = retry([&] { return Platform::flush_directory(directory.c_str()); });
     if (e != 0) return system_failure("the directory cannot be flushed to the device", e, true);
     region_.template publish<8>(0, load_big_endian<8>(header));
     if (Failure failure = file_.flush()) return failure;

@@ -1,0 +1,11 @@
+// Each contender registers its benchmarks. Their names are `operation/contender`; ratios.cpp compares them by these.
+#pragma once
+
+namespace kvs_bench {
+
+void add_kvs();
+void add_unordered_map();
+void add_lmdb();
+void add_sqlite();
+
+}  // namespace kvs_bench

@@ -1,0 +1,8 @@
+// message: key length of a store is 1 to 1024 bytes
+#include <kvs/kvs.hpp>
+
+#ifndef KVS_COMPILE_FAIL
+using S = decltype(kvs::SeedStore<1024>::key_length);
+#else
+using S = decltype(kvs::SeedStore<1025>::key_length);
+#endif

@@ -1,0 +1,8 @@
+// message: more than one checksum policy. Keep one of
+#include <kvs/kvs.hpp>
+
+#ifndef KVS_COMPILE_FAIL
+using S = decltype(kvs::SeedStore<8>::key_length);
+#else
+using S = decltype(kvs::Store<8, kvs::Crc32c, kvs::Xxh3>::key_length);
+#endif
