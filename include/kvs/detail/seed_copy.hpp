@@ -21,7 +21,7 @@ namespace kvs::detail {
 template <class Platform>
 class Replacement {
 public:
-    explicit Replacement(std::string_view target) : target_(target) {}
+    explicit Replacement(std::string_view target) : target_(target), directory_(directory_of(target)) {}
     Replacement(const Replacement&) = delete;
     Replacement& operator=(const Replacement&) = delete;
     ~Replacement() {
@@ -37,6 +37,7 @@ public:
         Failure failure;
         for (int tries = 0; tries < 1000; ++tries) {
             name_ = stem + std::to_string(count.fetch_add(1, std::memory_order_relaxed)) + ".tmp";
+            done_ = false;  // also if memory runs out behind the creation
             failure = create(name_);
             if (failure.code != errc::already_exists) break;
         }
@@ -62,13 +63,13 @@ public:
         if (const int e = retry([&] { return Platform::rename(name_.c_str(), target_.c_str()); }); e != 0)
             return system_failure("the copy cannot be renamed", e, true);
         done_ = true;
-        const std::string directory = directory_of(target_);
-        const int e = retry([&] { return Platform::flush_directory(directory.c_str()); });
+        const int e = retry([&] { return Platform::flush_directory(directory_.c_str()); });
         return e != 0 ? system_failure("the directory of the copy cannot be flushed", e, true) : Failure{};
     }
 
 private:
     std::string target_;
+    std::string directory_;
     std::string name_;
     File<Platform> replaced_;
     bool done_ = true;  // until there is a file to remove

@@ -474,6 +474,7 @@ private:
 
     // Set by open, then never changed.
     std::string path_;
+    std::string directory_;
     PlatformFile file_;
     Region region_;
     Geometry geometry_;

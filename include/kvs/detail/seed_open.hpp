@@ -29,6 +29,7 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const Options& options) {
     if (Failure failure = check_path(path)) return failure;
     path_.assign(path);
+    directory_ = directory_of(path);  // memory may run out here, but not once there is a file to remove
     read_only_ = options.mode == Mode::read_only;
     if (const int e = Platform::watch_forks(); e != 0)
         return system_failure("forks of this process cannot be watched", e, false);
@@ -154,8 +155,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::create(const Options& options) {
     region_ = Region(base, layout::file_limit);
     region_.store(8, header + 8, sizeof header - 8);
     if (Failure failure = file_.flush()) return failure;
-    const std::string directory = directory_of(path_);
-    const int e = retry([&] { return Platform::flush_directory(directory.c_str()); });
+    const int e = retry([&] { return Platform::flush_directory(directory_.c_str()); });
     if (e != 0) return system_failure("the directory cannot be flushed to the device", e, true);
     region_.template publish<8>(0, load_big_endian<8>(header));
     if (Failure failure = file_.flush()) return failure;
