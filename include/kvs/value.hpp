@@ -60,10 +60,6 @@ public:
     /// Same type and same bits; so a NaN equals itself, and 0.0 does not equal -0.0.
     bool operator==(const Value&) const = default;
 
-    /// Not with other types: is the u64 5 equal to the int 5? Compare `get<T>()`, or say `Value(5)`.
-    template <class T>
-    requires(!std::is_same_v<T, Value>) bool operator==(const T&) const = delete;
-
     // ---- for the library -------------------------------------------------------------------------------------------
 
     detail::Encoded encoded() const noexcept {
