@@ -124,7 +124,7 @@ struct Promise {
     Model others;                  ///< keys that must be exactly so
     std::string key;               ///< the one in flight, "" for none
     Allowed allowed;               ///< its values
-    bool anything = false;         ///< (*) or any other value, or a damaged one
+    bool anything = false;         ///< (*) or any other value
     std::size_t copies = 1;        ///< in so many value lengths it may be
     bool others_may_go = false;    ///< `clear`
     std::size_t half_records = 1;  ///< so many records may be abandoned, their key half written or erased
@@ -282,7 +282,7 @@ private:
         if (!promise.key.empty()) {
             std::error_code error;
             const std::optional<Value> found = s.value(promise.key, error);
-            bool right = promise.anything && (!error || error == errc::corrupt);
+            bool right = promise.anything && !error;
             for (const auto& value : promise.allowed) right = right || (!error && found == value);
             if (!right) return promise.key + " is " + (error ? error.message() : to_text(found));
             const std::size_t seen = contents.seen.count(promise.key) != 0 ? contents.seen[promise.key] : 0;

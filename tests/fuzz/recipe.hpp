@@ -285,7 +285,7 @@ private:
     void resize(const Step& step) {
         const std::uint64_t sizes[] = {image_.bytes.size() + step.c % 70000,
                                        step.c % (records_offset + 1),
-                                       image_.bytes.size() - step.c % 64,
+                                       image_.bytes.size() - std::min<std::size_t>(step.c % 64, image_.bytes.size()),
                                        file_limit - step.c % 70000,
                                        file_limit + 1,
                                        records_offset + step.c % 100,

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the run scripts: need_packages COMMAND-OR-FILE=PACKAGE ...
 #
 # Makes sure that what a run needs is on the machine: each argument names something to look for and the Debian package

@@ -355,7 +355,7 @@ TEST_CASE("entries can be kept", "[store]") {
 TEST_CASE("erasing and clearing while iterating is safe", "[store]") {
     TempDir dir;
     Store s{dir.file()};
-    for (int i = 0; i < 300; ++i) s.set("key" + std::to_string(i), std::string(i % 60, 'x'));
+    for (unsigned i = 0; i < 300; ++i) s.set("key" + std::to_string(i), std::string(i % 60, 'x'));
     for (const auto& entry : s) s.erase(std::string(entry.key()));
     CHECK(s.empty());
     for (int i = 0; i < 300; ++i) s.set("key" + std::to_string(i), i);
@@ -449,7 +449,7 @@ TEST_CASE("a file is created with the permissions asked for, and opens under ano
 TEST_CASE("copies are whole stores, also of a store in use", "[store]") {
     TempDir dir;
     Store s{dir.file()};
-    for (int i = 0; i < 100; ++i) s.set("key" + std::to_string(i), std::string(i, 'x'));
+    for (unsigned i = 0; i < 100; ++i) s.set("key" + std::to_string(i), std::string(i, 'x'));
     for (int i = 0; i < 50; ++i) s.erase("key" + std::to_string(i));
     s.copy_to(dir.file("copy"));
     s.compact_to(std::filesystem::path(dir.file("compact")));

@@ -4,7 +4,7 @@
 // every other key is as it was and this key has its old value, its new one, or (marked *) a mixture [seed-change]:
 //
 //   number, same type      the value, in one instruction
-//   other value or type    type byte, then value *
+//   other value or type    for bytes their count, type byte, then value *
 //   new record             the record at the live end, which nothing reaches yet; then, in one instruction, the link
 //   reuse of a deleted one type, value; then the key, its first word last
 //   erase                  NULs over the key, its first word first
@@ -181,6 +181,9 @@ Presence SeedEngine<KeyLen, Sharing, Platform>::find_or_vacancy(const KeyType& k
 
 template <std::size_t KeyLen, class Sharing, class Platform>
 void SeedEngine<KeyLen, Sharing, Platform>::overwrite(const Place& place, const Encoded& value) noexcept {
+    // Text that was there before must not be taken for a byte count: it could be larger than the field.
+    if (value.type == Type::bytes)
+        region_.template publish<layout::count_bytes>(value_offset(place.record), value.size);
     const std::uint8_t type = layout::encode_type(value.type, place.length);
     if (region_.template load<1>(type_offset(place.record)) != type)
         region_.template publish<1>(type_offset(place.record), type);
