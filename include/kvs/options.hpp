@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <kvs/weights.hpp>
 
@@ -62,6 +64,53 @@ inline constexpr SyncPolicy sync_manual{SyncPolicy::Kind::manual, 0};
 /// Before every write returns.
 inline constexpr SyncPolicy sync_each{SyncPolicy::Kind::each, 0};
 
+/// Damage that a read met and got round.
+struct Damage {
+    std::string_view key;      ///< valid during the call
+    std::uint64_t offset = 0;  ///< of the record in the file
+};
+
+/// Any function that takes a `const kvs::Damage&`, or none. Called by the thread that reads, outside of all locks; it
+/// must not throw.
+class DamageHandler {
+public:
+    DamageHandler() noexcept = default;
+    template <class Function>
+    requires(std::is_invocable_v<const Function&, const Damage&> && !std::is_same_v<Function, DamageHandler>)
+    DamageHandler(Function function) : holder_(new Holder<Function>(std::move(function))) {}
+    DamageHandler(const DamageHandler& other) : holder_(other.holder_ != nullptr ? other.holder_->clone() : nullptr) {}
+    DamageHandler(DamageHandler&& other) noexcept : holder_(std::exchange(other.holder_, nullptr)) {}
+    DamageHandler& operator=(DamageHandler other) noexcept {
+        std::swap(holder_, other.holder_);
+        return *this;
+    }
+    ~DamageHandler() { delete holder_; }
+
+    explicit operator bool() const noexcept { return holder_ != nullptr; }
+    void operator()(const Damage& damage) const {
+        if (holder_ != nullptr) holder_->call(damage);
+    }
+
+private:
+    struct Base {
+        Base() noexcept = default;
+        Base(const Base&) = delete;
+        Base& operator=(const Base&) = delete;
+        virtual ~Base() = default;
+        virtual void call(const Damage& damage) const = 0;
+        virtual Base* clone() const = 0;
+    };
+    template <class Function>
+    struct Holder final : Base {
+        explicit Holder(Function f) : function(std::move(f)) {}
+        void call(const Damage& damage) const override { function(damage); }
+        Base* clone() const override { return new Holder(function); }
+        Function function;
+    };
+
+    const Base* holder_ = nullptr;
+};
+
 /// The options of a store. An aggregate: `{.mode = kvs::Mode::read_only}`.
 struct Options {
     Mode mode = Mode::open_or_create;
@@ -74,6 +123,14 @@ struct Options {
 
     /// The mode bits of a file that is created, less those of the process's umask.
     unsigned permissions = 0600;
+
+    /// Called when a read meets damage and answers with the other copy of the value. Stores with `AbBackup` only.
+    DamageHandler on_damage{};
+
+    /// A file both of whose superblocks are damaged is opened all the same, its state rebuilt from the records that can
+    /// still be reached. What was written since the last sync may be among it, and what was erased may be back. Stores
+    /// with `AbBackup` only.
+    bool salvage = false;
 };
 
 }  // namespace kvs

@@ -173,7 +173,8 @@ struct Fold {
 
 /// Refused where a store is instantiated and not in the fold, so that the set can be named and compared.
 template <class Policies>
-inline constexpr bool is_implemented = std::is_same_v<typename Policies::Backup, NoBackup>;
+inline constexpr bool is_implemented =
+    std::is_same_v<typename Policies::Backup, NoBackup> || std::is_same_v<typename Policies::Backup, AbBackup<Crc32c>>;
 
 }  // namespace detail
 }  // namespace kvs

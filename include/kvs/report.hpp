@@ -67,6 +67,22 @@ struct Recovery {
     /// far as that goes; new keys of theirs are refused. `verify()` lists them.
     std::uint64_t damaged_chains = 0;
     std::uint64_t duplicate_keys = 0;  ///< keys with records in two value lengths, as the original program leaves them
+
+    // The following is told by stores with `AbBackup` only.
+    std::uint64_t rolled_back = 0;      ///< values that were not yet durable when the machine died, and are gone
+    std::uint64_t mended_records = 0;   ///< records with a copy that was torn in between, and emptied
+    std::uint64_t damaged_records = 0;  ///< records with a damaged copy, or damaged altogether
+    std::uint64_t lost_records = 0;     ///< records that should be there and are not reached
+    std::uint64_t lost_bytes = 0;       ///< that the file is shorter than it should be
+    unsigned damaged_superblocks = 0;   ///< of four pages
+    bool header_damaged = false;        ///< the superblock's copy of the header is used
+    bool salvaged = false;              ///< both superblocks were damaged, and `Options::salvage` was set
+
+    /// True if anything is damaged or lost that no death of a process or the machine explains.
+    bool damaged() const noexcept {
+        return damaged_chains + damaged_records + lost_records + lost_bytes + damaged_superblocks != 0 ||
+               header_damaged || salvaged;
+    }
 };
 
 /// The name of an outcome, as written in the enumeration.

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <kvs/detail/defaults.hpp>
+#include <kvs/detail/pair_engine.hpp>
 #include <kvs/detail/seed_engine.hpp>
 #include <kvs/entry.hpp>
 #include <kvs/error.hpp>
@@ -45,6 +46,16 @@ std::string_view path_text(const Path& path) noexcept {
     }
 }
 
+/// The engine of a set of policies.
+template <std::size_t KeyLen, class Policies>
+struct EngineOf {
+    using type = PairEngine<KeyLen, typename Policies::Sharing, typename Policies::Index, typename Policies::Platform>;
+};
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+struct EngineOf<KeyLen, PolicySet<NoBackup, Sharing, Index, Platform>> {
+    using type = SeedEngine<KeyLen, Sharing, Platform>;
+};
+
 /// A buffer that `get_into` fills.
 template <class T>
 concept Buffer = std::is_convertible_v<T&&, std::span<char>> || std::is_convertible_v<T&&, std::span<std::byte>>;
@@ -67,11 +78,11 @@ class BasicStore {
     static_assert(KeyLen >= 1 && KeyLen <= detail::layout::longest_key,
                   "kvs::Store<KeyLen>: the key length of a store is 1 to 1024 bytes.");
     static_assert(detail::is_implemented<Policies>,
-                  "kvs::Store: A/B pairs (kvs::AbBackup, the default) are not part of this version. Write "
-                  "kvs::SeedStore<KeyLen>, or kvs::Store<KeyLen, kvs::NoBackup>.");
+                  "kvs::Store: the checksum kvs::Xxh3 is not part of this version. Write kvs::Crc32c, or leave the "
+                  "checksum out.");
 
     using Platform = typename Policies::Platform;
-    using Engine = detail::SeedEngine<KeyLen, typename Policies::Sharing, Platform>;
+    using Engine = typename detail::EngineOf<KeyLen, Policies>::type;
 
 public:
     using key_type = Key<KeyLen>;

@@ -93,8 +93,6 @@ namespace detail {
 /// Text and bytes of a `Value`, which keeps them without count and padding.
 class PayloadSource {
 public:
-    static constexpr std::uint8_t length = 63;  ///< of a field that has room for any payload
-
     explicit PayloadSource(std::string_view payload) noexcept : payload_(payload) {}
     template <unsigned Bytes>
     std::uint64_t load(std::uint64_t) const noexcept {
@@ -124,12 +122,27 @@ struct Codec<Value> {
 
 }  // namespace detail
 
+namespace detail {
+
+/// The value of a record that was copied out of a store.
+template <class Item>
+Failure load_item(const Item& item, Value& value) {
+    if (item.is_payload) {
+        const PayloadSource source({reinterpret_cast<const char*>(item.field.data()), item.field.size()});
+        return value.load(Stored<PayloadSource>{source, 0, item.code});
+    }
+    const LocalSource source(item.field.data());
+    return value.load(Stored<LocalSource>{source, 0, item.code});
+}
+
+}  // namespace detail
+
 template <class Use>
 detail::Failure Value::lend(Use use) const {
     using namespace detail;
     if (type_ >= Type::ascii) {
         const PayloadSource source(payload_);
-        return use(Stored<PayloadSource>{source, 0, {type_, PayloadSource::length, false, true}});
+        return use(Stored<PayloadSource>{source, 0, {type_, payload_length, false, true}});
     }
     std::byte field[8];
     const unsigned length = layout::length_of_number(type_);

@@ -78,6 +78,9 @@ private:
 
 inline constexpr unsigned any_length = layout::length_count;
 
+/// In a `TypeCode`: of text and bytes that a source shows without count and padding, and with room for any.
+inline constexpr std::uint8_t payload_length = 63;
+
 constexpr Failure mismatch(Type wanted, Type found) noexcept {
     return {errc::type_mismatch, "the value is of another type", Fact::of_type(wanted), Fact::of_type(found)};
 }

@@ -35,11 +35,16 @@ public:
 
     void set_policy(SyncPolicy policy) noexcept { policy_ = policy; }
 
+    bool is_each() const noexcept { return policy_.kind() == SyncPolicy::Kind::each; }
+
     /// Before the first store of a write; the caller is a writer. Fails if the store takes no writes.
     Failure before_write() noexcept {
         if (pending_.load(std::memory_order_relaxed) && !failed_.load(std::memory_order_relaxed)) return {};
         return begin_pending();
     }
+
+    /// Something that this handle did not write is to be synced: by the next `sync` or close. Called by open.
+    void note_pending() noexcept { pending_.store(true, std::memory_order_relaxed); }
 
     /// After a write, without the writers' mutex: with `sync_each`, the write is brought to the device.
     Failure after_write() noexcept {

@@ -78,6 +78,15 @@ public:
         return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
     }
 
+    /// Maps the file so that what is stored to the mapping stays in this process.
+    Failure map_private(std::size_t bytes, std::byte*& base) const noexcept {
+        const int e = retry([&] { return Platform::map_private(file_, bytes, base); });
+        return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
+    }
+
+    /// See the platform's `mount_id`.
+    std::uint64_t mount_id() const noexcept { return Platform::mount_id(file_); }
+
     /// Grows the file from `size` to `to` bytes with space behind every one of them, so that no store to the mapping
     /// can fail for want of it. All or nothing: a growth that fails is cut back.
     Failure grow(std::uint64_t size, std::uint64_t to) noexcept {

@@ -12,6 +12,10 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#include <sys/time.h>
+#endif
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -160,6 +164,68 @@ struct PosixPlatform {
 
     /// Told after each machine store to mapped bytes. Empty; a test's platform hides it.
     static void on_store(const std::byte* /*at*/, std::size_t /*bytes*/) noexcept {}
+
+    /// The same for `bytes` that are read from the file, but whose changes stay in this process.
+    static int map_private(File file, std::size_t bytes, std::byte*& base) noexcept {
+        int flags = MAP_PRIVATE;
+#if defined(MAP_NORESERVE)
+        flags |= MAP_NORESERVE;
+#endif
+        void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, file, 0);
+        if (address == MAP_FAILED) return errno;
+        base = static_cast<std::byte*>(address);
+        return 0;
+    }
+
+    // ---- which run of which machine ---------------------------------------------------------------------------------
+
+    /// A number of 128 bits that is another one after every start of the machine. Where the system has no such thing,
+    /// the time of the start; ENOTSUP where it has neither.
+    static int boot_id(std::uint64_t (&id)[2]) noexcept {
+#if defined(__linux__)
+        const int file = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        if (file < 0) return errno;
+        char text[64] = {};
+        const ssize_t bytes = ::read(file, text, sizeof text - 1);
+        const int error = bytes < 0 ? errno : 0;
+        ::close(file);
+        if (error != 0) return error;
+        unsigned digits = 0;
+        for (const char c : text) {
+            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+            if (digit < 0 || digits == 32) continue;
+            std::uint64_t& half = id[digits++ / 16];
+            half = half << 4 | static_cast<unsigned>(digit);
+        }
+        return digits == 32 ? 0 : ENOTSUP;
+#elif defined(__APPLE__)
+        timeval start{};
+        std::size_t size = sizeof start;
+        if (::sysctlbyname("kern.boottime", &start, &size, nullptr, 0) != 0) return errno;
+        id[0] = static_cast<std::uint64_t>(start.tv_sec);
+        id[1] = static_cast<std::uint64_t>(start.tv_usec);
+        return 0;
+#else
+        return ENOTSUP;
+#endif
+    }
+    /// A number of the mount through which the file was opened, never given out twice between two starts of the
+    /// machine; 0 where the system has none (Linux has it since 6.8).
+    static std::uint64_t mount_id([[maybe_unused]] File file) noexcept {
+#if defined(__linux__) && defined(STATX_MNT_ID)
+        constexpr unsigned unique = 0x4000;  // STATX_MNT_ID_UNIQUE, which older headers do not name
+        struct statx s {};
+        if (::statx(file, "", AT_EMPTY_PATH, unique, &s) == 0 && (s.stx_mask & unique) != 0) return s.stx_mnt_id;
+#endif
+        return 0;
+    }
+    /// A number that is hardly ever the same twice; no secret.
+    static std::uint64_t arbitrary_number() noexcept {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        return (static_cast<std::uint64_t>(now.tv_nsec) ^ static_cast<std::uint64_t>(now.tv_sec) << 20) *
+               0x9e3779b97f4a7c15u;
+    }
 
     // ---- locks between processes -----------------------------------------------------------------------------------
 

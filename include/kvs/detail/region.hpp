@@ -31,6 +31,8 @@ public:
         if (base_ != nullptr) Platform::unmap(base_, reserved_);
     }
 
+    bool is_mapped() const noexcept { return base_ != nullptr; }
+
     // ---- reading; offsets are checked by the caller ----------------------------------------------------------------
 
     /// The big-endian integer of `Bytes` bytes at an offset.
@@ -79,6 +81,9 @@ public:
         return bytes == 0 || keep_first(Memory::load(at, bytes), bytes) == 0;
     }
 
+    /// A word of the shared area, in the machine's own order; `offset` is a multiple of 8.
+    std::uint64_t load_word(std::uint64_t offset) const noexcept { return Memory::load(base_ + offset, 8); }
+
     // ---- changing --------------------------------------------------------------------------------------------------
 
     void store(std::uint64_t offset, const std::byte* from, std::size_t bytes) noexcept {
@@ -114,10 +119,27 @@ public:
         Platform::on_store(base_ + offset, Bytes);
     }
 
+    /// Publishes a word of the shared area, in the machine's own order.
+    void publish_word(std::uint64_t offset, std::uint64_t value) noexcept {
+        Memory::template put<8>(base_ + offset, value);
+        Platform::on_store(base_ + offset, 8);
+    }
+    /// A counter of the shared area; `offset` is a multiple of 4. Relaxed or with an order, as the caller says.
+    std::uint32_t load_counter(std::uint64_t offset, int order) const noexcept {
+        return __atomic_load_n(counter(offset), order);
+    }
+    void store_counter(std::uint64_t offset, std::uint32_t value, int order) noexcept {
+        __atomic_store_n(counter(offset), value, order);
+        Platform::on_store(base_ + offset, 4);
+    }
+
     /// For writing the mapped bytes to another file while nobody changes them.
     const std::byte* data() const noexcept { return base_; }
 
 private:
+    using Counter [[gnu::may_alias]] = std::uint32_t;
+    Counter* counter(std::uint64_t offset) const noexcept { return reinterpret_cast<Counter*>(base_ + offset); }
+
     std::byte* base_ = nullptr;
     std::size_t reserved_ = 0;
 };

@@ -455,9 +455,7 @@ private:
     }
 
     // seed_open.hpp
-    Failure open_file(const Options& options, bool& created);
     Failure open_content(const Options& options, bool created);
-    Failure lock_file(bool& replaced);
     Failure create(const Options& options);
     Failure check_header();
     Failure was_never_created(bool& answer);

@@ -1,7 +1,7 @@
 // Opening, creating and closing a store of the seed format.
 //
-// Who has the file: a writing handle holds the presence byte exclusively, a read-only handle shared. The format has no
-// place to tell a reader in another process that something changes, so they keep each other out.
+// Who has the file: see open_file.hpp. The format has no place to tell a reader in another process that something
+// changes, so readers and writers keep each other out.
 //
 // [seed-creation] A new file is filled from behind: space; all but bytes 0..7; flush; the name in the directory; then
 // bytes 0..7, which make it a store, in one store; flush. Killed or unplugged before that, it leaves an empty file or
@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include <kvs/detail/open_file.hpp>
 #include <kvs/detail/seed_engine.hpp>
 
 namespace kvs::detail {
@@ -37,7 +38,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const
     durability_.set_policy(options.sync);
 
     bool created = false;
-    Failure failure = open_file(options, created);
+    Failure failure = open_store_file(file_, path_, options, created);
     if (!failure) failure = open_content(options, created);
     // A file made in vain goes, unless somebody else was quick to use it.
     if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
@@ -77,46 +78,6 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& optio
     }
     scan();
     return {};
-}
-
-/// Opens and locks the file that the path names; created, if the mode says so.
-template <std::size_t KeyLen, class Sharing, class Platform>
-Failure SeedEngine<KeyLen, Sharing, Platform>::open_file(const Options& options, bool& created) {
-    using Creation = typename Platform::Creation;
-    const auto access = read_only_ ? Platform::Access::read : Platform::Access::write;
-    // The file may be replaced by another one between its opening and its locking: then again.
-    for (int tries = 0; tries < 100; ++tries) {
-        Failure failure;
-        created = false;
-        if (options.mode != Mode::create_new) failure = file_.open(path_.c_str(), access, Creation::never, 0);
-        const bool absent = options.mode == Mode::create_new || failure.code == errc::not_found;
-        if (absent && (options.mode == Mode::create_new || options.mode == Mode::open_or_create)) {
-            // A name that is neither there nor free is a link to where no file is, or was taken just now.
-            const bool first = tries == 0 || options.mode == Mode::create_new;
-            failure = file_.open(path_.c_str(), access, first ? Creation::exclusive : Creation::if_absent,
-                                 options.permissions);
-            created = !failure && first;
-            if (failure.code == errc::already_exists && options.mode == Mode::open_or_create) continue;
-        }
-        if (failure) return failure;
-        bool replaced = false;
-        if (Failure problem = lock_file(replaced)) return problem;
-        if (!replaced) return {};
-        file_.close();
-    }
-    return {errc::in_use, "the file is being replaced again and again"};
-}
-
-template <std::size_t KeyLen, class Sharing, class Platform>
-Failure SeedEngine<KeyLen, Sharing, Platform>::lock_file(bool& replaced) {
-    const auto mode = read_only_ ? Platform::Lock::shared : Platform::Lock::exclusive;
-    if (Failure failure = file_.try_lock(layout::presence_lock, mode)) return failure;
-    typename PlatformFile::Status mine;
-    if (Failure failure = file_.status(mine)) return failure;
-    typename PlatformFile::Status named;
-    const int e = retry([&] { return Platform::status_of_path(path_.c_str(), named); });
-    replaced = e == ENOENT || e == ENOTDIR || (e == 0 && named.id != mine.id);
-    return e == 0 || replaced ? Failure{} : system_failure("the state of the file cannot be read", e, false);
 }
 
 /// True for an empty file and for what an unfinished creation leaves; never for a file that holds anything.

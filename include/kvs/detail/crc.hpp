@@ -1,0 +1,116 @@
+// The checksums of the paired format: CRC-32C over whole words, and a CRC-16 for slot headers.
+//
+// CRC-32C: polynomial 0x1EDC6F41, reflected, initial value and final inversion all ones (G. Castagnoli, S. Bräuer,
+// M. Herrmann, "Optimization of Cyclic Redundancy-Check Codes with 24 and 32 Parity Bits", IEEE Transactions on
+// Communications 41, 1993; the parameters of RFC 3720, appendix B.4, whose test vectors the tests use). It sees every
+// burst of up to 32 bits, and every flipped bit of the lengths in a store.
+//
+// CRC-16: polynomial 0x1021, not reflected, initial value 0 (ITU-T V.41; known as CRC-16/XMODEM). It sees every burst
+// of up to 16 bits.
+//
+// On x86-64 the instruction is used if the processor has it, which is asked once; on AArch64 if the compiler may.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include <kvs/detail/memory.hpp>
+
+#if defined(__ARM_FEATURE_CRC32)
+#include <arm_acle.h>
+#endif
+
+namespace kvs::detail {
+
+inline constexpr std::array<std::uint32_t, 256> crc32c_table = [] {
+    std::array<std::uint32_t, 256> table{};
+    for (std::uint32_t byte = 0; byte < 256; ++byte) {
+        std::uint32_t remainder = byte;
+        for (int bit = 0; bit < 8; ++bit) remainder = remainder >> 1 ^ (0x82f63b78u & (0u - (remainder & 1)));
+        table[byte] = remainder;
+    }
+    return table;
+}();
+
+/// A CRC-32C on its way: words in memory order go in, the checksum comes out.
+class Crc32cState {
+public:
+    /// `portable` leaves the instruction aside; for tests.
+    explicit Crc32cState(bool portable = false) noexcept : use_instruction_(has_instruction() && !portable) {}
+
+    /// Eight bytes, as a word in memory order.
+    void add(std::uint64_t word) noexcept {
+#if defined(__x86_64__)
+        if (use_instruction_) [[likely]] {
+            // Written as such because a function with a target attribute cannot be inlined into those without.
+            asm("crc32q %1, %0" : "+r"(state_) : "rm"(word));
+            return;
+        }
+#elif defined(__ARM_FEATURE_CRC32)
+        if (use_instruction_) [[likely]] {
+            state_ = __crc32cd(static_cast<std::uint32_t>(state_), little_endian ? word : swap_bytes(word));
+            return;
+        }
+#endif
+        for (unsigned i = 0; i < 8; ++i) {
+            const unsigned shift = little_endian ? 8 * i : 8 * (7 - i);
+            state_ = state_ >> 8 ^ crc32c_table[(state_ ^ word >> shift) & 0xff];
+        }
+    }
+
+    std::uint32_t value() const noexcept { return ~static_cast<std::uint32_t>(state_); }
+
+    static bool has_instruction() noexcept {
+#if defined(__x86_64__)
+        static const bool has = __builtin_cpu_supports("sse4.2") != 0;
+        return has;
+#elif defined(__ARM_FEATURE_CRC32)
+        return true;
+#else
+        return false;
+#endif
+    }
+
+private:
+    std::uint64_t state_ = 0xffffffffu;
+    bool use_instruction_;
+};
+
+/// Of any bytes; the last word is filled with NULs, which the checksum then covers too.
+inline std::uint32_t crc32c_of_words(const void* from, std::size_t bytes, bool portable = false) noexcept {
+    Crc32cState crc(portable);
+    const auto* at = static_cast<const std::byte*>(from);
+    for (; bytes >= 8; at += 8, bytes -= 8) crc.add(local_word(at, 8));
+    if (bytes != 0) crc.add(local_word(at, bytes));
+    return crc.value();
+}
+
+/// `crc16_tables[i][b]`: the CRC-16 of byte b followed by i NULs.
+inline constexpr std::array<std::array<std::uint16_t, 256>, 6> crc16_tables = [] {
+    std::array<std::array<std::uint16_t, 256>, 6> tables{};
+    for (std::uint32_t byte = 0; byte < 256; ++byte) {
+        std::uint32_t remainder = byte << 8;
+        for (int bit = 0; bit < 8; ++bit) remainder = (remainder << 1 ^ ((remainder & 0x8000) != 0 ? 0x1021u : 0u)) & 0xffff;
+        tables[0][byte] = static_cast<std::uint16_t>(remainder);
+    }
+    for (std::size_t i = 1; i < 6; ++i)
+        for (std::size_t byte = 0; byte < 256; ++byte) {
+            const unsigned before = tables[i - 1][byte];
+            tables[i][byte] = static_cast<std::uint16_t>((before << 8 ^ tables[0][before >> 8]) & 0xffff);
+        }
+    return tables;
+}();
+
+/// The CRC-16 of six bytes, given as the low 48 bits of a number, the highest byte first. Linear: of two numbers
+/// combined by exclusive or it is the exclusive or of theirs.
+constexpr std::uint16_t crc16_of_48_bits(std::uint64_t bits) noexcept {
+    unsigned crc = 0;
+    for (unsigned i = 0; i < 6; ++i) crc ^= crc16_tables[i][bits >> 8 * i & 0xff];
+    return static_cast<std::uint16_t>(crc);
+}
+
+static_assert(crc16_of_48_bits(0x31) == 0x2672);  // of the one byte "1", which leading NULs do not change
+
+}  // namespace kvs::detail

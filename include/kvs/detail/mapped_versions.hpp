@@ -1,0 +1,100 @@
+// The version counters of [readers] (version_table.hpp) in the shared area of the file, for stores whose readers may be
+// other processes. A process that dies leaves counters odd: who opens the file alone, or takes the lock over, evens them
+// by adding one, never by taking it away, else a reader that began before would believe what it read.
+#pragma once
+
+#include <cstdint>
+
+#include <kvs/detail/pair_layout.hpp>
+#include <kvs/detail/version_table.hpp>
+
+namespace kvs::detail {
+
+template <class Region, class Platform>
+class MappedVersionTable {
+public:
+    explicit MappedVersionTable(Region& region) noexcept : region_(region) {}
+
+    /// Makes a key's counter odd as long as it lives.
+    class Change {
+    public:
+        Change(MappedVersionTable& table, std::uint32_t hash) noexcept : table_(table), at_(counter_of(hash)) {
+            table_.step(at_, __ATOMIC_RELAXED);
+        }
+        Change(const Change&) = delete;
+        Change& operator=(const Change&) = delete;
+        ~Change() { table_.step(at_, __ATOMIC_RELEASE); }
+
+    private:
+        MappedVersionTable& table_;
+        std::uint64_t at_;
+    };
+
+    /// Makes all counters odd as long as it lives.
+    class ChangeOfAll {
+    public:
+        explicit ChangeOfAll(MappedVersionTable& table) noexcept : table_(table) { table_.step_all(__ATOMIC_RELAXED); }
+        ChangeOfAll(const ChangeOfAll&) = delete;
+        ChangeOfAll& operator=(const ChangeOfAll&) = delete;
+        ~ChangeOfAll() { table_.step_all(__ATOMIC_RELEASE); }
+
+    private:
+        MappedVersionTable& table_;
+    };
+
+    std::uint32_t note(std::uint32_t hash) const noexcept {
+        return region_.load_counter(counter_of(hash), __ATOMIC_ACQUIRE);
+    }
+    static constexpr bool is_busy(std::uint32_t noted) noexcept { return (noted & 1) != 0; }
+    bool is_still(std::uint32_t hash, std::uint32_t noted) const noexcept {
+        return region_.load_counter(counter_of(hash), __ATOMIC_RELAXED) == noted;
+    }
+
+    template <class Read>
+    auto consistently(std::uint32_t hash, const Read& read) const noexcept(noexcept(read())) {
+        for (unsigned waits = 0;;) {
+            const std::uint32_t noted = note(hash);
+            if (is_busy(noted)) {
+                ++waits < 128 ? Platform::relax() : Platform::yield();
+                continue;
+            }
+            auto result = read();
+            if (is_still(hash, noted)) return result;
+        }
+    }
+
+    /// After a death.
+    void make_even() noexcept {
+        for (std::uint32_t i = 0; i < pair_layout::shared::counter_count; ++i)
+            if (is_busy(note(i))) step(counter_of(i), __ATOMIC_RELEASE);
+    }
+
+private:
+    static constexpr std::uint64_t counter_of(std::uint32_t hash) noexcept {
+        return pair_layout::shared::counters + 4 * (hash % pair_layout::shared::counter_count);
+    }
+    void step(std::uint64_t at, int order) noexcept {
+        region_.store_counter(at, region_.load_counter(at, __ATOMIC_RELAXED) + 1, order);
+    }
+    void step_all(int order) noexcept {
+        for (std::uint32_t i = 0; i < pair_layout::shared::counter_count; ++i) step(counter_of(i), order);
+    }
+
+    Region& region_;
+};
+
+/// The same for a store of one thread.
+template <class Region, class Platform>
+class NoMappedVersionTable : public NoVersionTable {
+public:
+    explicit NoMappedVersionTable(Region&) noexcept {}
+    struct Change : NoVersionTable::Change {
+        Change(NoMappedVersionTable& table, std::uint32_t hash) noexcept : NoVersionTable::Change(table, hash) {}
+    };
+    struct ChangeOfAll : NoVersionTable::ChangeOfAll {
+        explicit ChangeOfAll(NoMappedVersionTable& table) noexcept : NoVersionTable::ChangeOfAll(table) {}
+    };
+    void make_even() noexcept {}
+};
+
+}  // namespace kvs::detail

@@ -1,0 +1,109 @@
+// Copies of a store of paired records, made while it is in use. How they get to their names: replacement.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <kvs/detail/pair_engine.hpp>
+#include <kvs/detail/replacement.hpp>
+#include <kvs/value.hpp>
+
+namespace kvs::detail {
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_to(std::string_view path) {
+    if (Failure failure = check_process()) return failure;
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    Replacement<Platform> replacement(path);
+    if (Failure failure = replacement.reserve()) return failure;
+    PlatformFile target;
+    if (Failure failure = replacement.open([&](const std::string& name) {
+            return target.open(name.c_str(), Platform::Access::write, Platform::Creation::exclusive,
+                               status.permissions);
+        }))
+        return failure;
+    if (Failure failure = write_copy(target)) return failure;
+    if (Failure failure = target.flush()) return failure;
+    target.close();
+    return replacement.finish();
+}
+
+/// The bytes as they are, under superblocks that call them clean: everything in the copy is durable when it gets its
+/// name, what was not yet durable here included.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& target) {
+    const Guard<WriterLock> no_writer(writers_);
+    const std::uint64_t end = shared_word(pair_shared::live_end);
+    const std::uint64_t readable = std::min(end, file_bytes_);
+    constexpr std::uint64_t piece = std::uint64_t{1} << 20;
+    for (std::uint64_t at = 0; at < readable; at += piece)
+        if (Failure failure =
+                target.write(region_.data() + at, static_cast<std::size_t>(std::min(readable - at, piece)), at))
+            return failure;
+    Superblock superblock;
+    unsigned counting = 0;
+    if (!Superblocks<Region>(region_).read_counting(superblock, counting))
+        return {errc::corrupt, "neither copy of the superblock is valid any more"};
+    superblock.durable_epoch = shared_word(pair_shared::durable_epoch) + shared_word(pair_shared::pending);
+    superblock.durable_end = end;
+    superblock.records = shared_word(pair_shared::records);
+    superblock.keys = shared_word(pair_shared::keys);
+    superblock.void_epoch = shared_word(pair_shared::void_epoch);
+    superblock.clean = true;
+    superblock.place = {};
+    for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
+        ++superblock.generation;
+        SuperblockWords words;
+        encode(superblock, words);
+        std::byte bytes[sizeof words];
+        for (unsigned i = 0; i < pair_layout::superblock::words; ++i) store_big_endian<8>(bytes + 8 * i, words[i]);
+        for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
+            if (Failure failure = target.write(bytes, sizeof bytes, pair_layout::superblock_offset(copy, twin)))
+                return failure;
+    }
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::compact_to(std::string_view path) {
+    if (Failure failure = check_process()) return failure;
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    Replacement<Platform> replacement(path);
+    if (Failure failure = replacement.reserve()) return failure;
+    {
+        PairEngine<KeyLen, Unshared, Index, Platform> target;
+        if (Failure failure = replacement.open([&](const std::string& name) {
+                return target.open(name, {.mode = Mode::create_new,
+                                          .sync = sync_manual,
+                                          .weights = geometry_.weights(),
+                                          .permissions = status.permissions});
+            }))
+            return failure;
+        if (Failure failure = copy_entries(target)) return failure;
+        if (Failure failure = target.close_cleanly()) return failure;
+    }
+    return replacement.finish();
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_entries(
+    PairEngine<KeyLen, Unshared, Index, Platform>& target) {
+    const Guard<WriterLock> no_writer(writers_);
+    Position position;
+    Item item;
+    Value value;
+    Failure failure;
+    for (;;) {
+        const Presence presence = next(position, item, failure);
+        if (presence == Presence::failed) return failure;
+        if (presence == Presence::absent) return {};
+        if (Failure problem = load_item(item, value)) return problem;
+        if (Failure problem = target.put(KeyType{std::string_view(item.key)}, value.encoded())) return problem;
+    }
+}
+
+}  // namespace kvs::detail

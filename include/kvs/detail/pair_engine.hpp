@@ -1,0 +1,647 @@
+// A store of paired records: two slots with a checksum each for every value, so that what is durable is never written
+// over. This file has the look-ups and what an engine holds. What the parts do:
+//
+//   pair_open.hpp      opens, creates and closes
+//   pair_recover.hpp   brings a file back to its last durable state [recover], and what a killed process left [journal]
+//   pair_change.hpp    changes [write-rule], [insert], [commit]
+//   pair_sync.hpp      makes changes durable [sync], [ensure-durable], [failed]
+//   pair_check.hpp     verifies, repairs, counts
+//   pair_copy.hpp      copies
+//
+// A slot carries the epoch in which it was written: D + 1, where D is the last durable epoch. The slot with the larger
+// epoch is the record's value. Slots of an epoch at or below C are void (`clear`).
+//
+// Readers take no lock (version_table.hpp, [readers]); writers take `writers_`.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kvs/detail/codec.hpp>
+#include <kvs/detail/durability.hpp>
+#include <kvs/detail/file.hpp>
+#include <kvs/detail/hints.hpp>
+#include <kvs/detail/journal.hpp>
+#include <kvs/detail/lookup.hpp>
+#include <kvs/detail/mapped_versions.hpp>
+#include <kvs/detail/open_file.hpp>
+#include <kvs/detail/pair_chain.hpp>
+#include <kvs/detail/pair_layout.hpp>
+#include <kvs/detail/region.hpp>
+#include <kvs/detail/superblock.hpp>
+#include <kvs/key.hpp>
+#include <kvs/options.hpp>
+#include <kvs/policies.hpp>
+#include <kvs/report.hpp>
+#include <kvs/weights.hpp>
+
+namespace kvs::detail {
+
+class ProblemList;
+
+/// A value where it lies in a slot. Text and bytes have their length in front, so none is looked for.
+template <class Region>
+class SlotSource {
+public:
+    SlotSource(const Region& region, std::uint64_t offset, std::size_t size, bool is_payload) noexcept
+        : region_(region), offset_(offset), size_(size), is_payload_(is_payload) {}
+
+    template <unsigned Bytes>
+    std::uint64_t load(std::uint64_t) const noexcept {
+        return is_payload_ ? size_ : region_.template load<Bytes>(offset_);
+    }
+    void copy_out(std::uint64_t, std::byte* to, std::size_t bytes) const noexcept {
+        region_.copy_out(offset_, to, bytes);
+    }
+    std::size_t text_length(std::uint64_t, std::size_t) const noexcept { return size_; }
+
+private:
+    const Region& region_;
+    std::uint64_t offset_;
+    std::size_t size_;
+    bool is_payload_;
+};
+
+namespace pair_shared = pair_layout::shared;
+
+template <std::size_t KeyLen, class Sharing, class IndexPolicy, class PlatformPolicy>
+class PairEngine {
+public:
+    using Platform = PlatformPolicy;
+    using KeyType = Key<KeyLen>;
+
+    PairEngine() noexcept
+        : versions_(region_), writers_(region_), journal_(region_), durability_(writers_, &PairEngine::sync_file, this) {}
+    PairEngine(const PairEngine&) = delete;
+    PairEngine& operator=(const PairEngine&) = delete;
+    ~PairEngine() { close(); }
+
+    // pair_open.hpp
+    Failure open(std::string_view path, const Options& options);
+    void close() noexcept;
+
+    /// The last sync, under a superblock that says so; what is left to do of a close cannot fail.
+    Failure close_cleanly() noexcept {
+        const Guard<WriterLock> one_writer(writers_);
+        return close_locked();
+    }
+
+    // pair_check.hpp
+    Failure verify(Report& report);
+    Failure repair(Report& report);
+    Failure stats(Stats& stats);
+
+    // pair_copy.hpp
+    Failure copy_to(std::string_view path);
+    Failure compact_to(std::string_view path);
+
+    Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
+
+    const std::string& path() const noexcept { return path_; }
+    const Recovery& recovery() const noexcept { return recovery_; }
+    std::uint64_t size() const noexcept { return shared_word(pair_shared::keys); }
+
+    Failure sync() noexcept {
+        if (Failure failure = check_process()) return failure;
+        return read_only_ ? Failure{} : durability_.sync();
+    }
+
+    // ---- reading ---------------------------------------------------------------------------------------------------
+
+    /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
+    /// says nothing: take the long way.
+    template <unsigned Bytes>
+    [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
+        if (key.problem() != errc{} || is_foreign_process()) return false;
+        const Hint hint = hints_.find(key.quick_hash());
+        if (layout::value_bytes(hint.length()) != Bytes) return false;
+        const std::uint32_t noted = versions_.note(hint.version());
+        if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
+        const Place place{hint.record(), hint.length()};
+        const View view = look(place, key.words());
+        if (view.state != View::State::live || view.damage || view.header.type() != static_cast<std::uint8_t>(type))
+            return false;
+        bits = region_.template load<Bytes>(slot_at(place, view.which) + pair_layout::slot_header_bytes);
+        return versions_.is_still(hint.version(), noted);
+    }
+
+    /// Finds the key and lets `decode(Stored<SlotSource>)` take its value; `decode` may run several times. `preferred`
+    /// is the value length to look in first.
+    template <class Decode>
+    Presence read(const KeyType& key, unsigned preferred, Failure& failure, const Decode& decode) const {
+        return locate(key, preferred, failure, [&](const Found& found) {
+            const Slot slot = slot_of(found.place, found.view);
+            if (!slot.code.known) return fail(failure, unknown_value());
+            if (Failure problem = lend(slot, decode)) return fail(failure, problem);
+            return Presence::present;
+        });
+    }
+
+    Presence contains(const KeyType& key, Failure& failure) const {
+        return locate(key, any_length, failure, [](const Found&) { return Presence::present; });
+    }
+
+    /// Moves to the next record with a key and copies it; after a failure, the next call goes on behind the damage.
+    Presence next(Position& position, Item& item, Failure& failure) const {
+        if (is_foreign_process()) {
+            position = {layout::bucket_count, 0, 0, 0};
+            return fail(failure, forked());
+        }
+        while (skip_empty_buckets(position)) {
+            Position moved;
+            const Presence presence = versions_.consistently(position.bucket, [&] {
+                moved = position;
+                return next_in_bucket(moved, item, failure);
+            });
+            position = moved;
+            if (presence != Presence::absent) return presence;
+        }
+        return Presence::absent;
+    }
+
+    // ---- changing: pair_change.hpp ---------------------------------------------------------------------------------
+
+    Failure put(const KeyType& key, const Encoded& value) noexcept;
+    Presence erase(const KeyType& key, Failure& failure) noexcept;
+    Failure clear() noexcept;
+
+    /// One operation of a batch.
+    struct Operation {
+        KeyType key;
+        bool erases;
+        Encoded value;
+    };
+    /// All or nothing. The last operation on a key is the one that counts. May throw when memory runs out; nothing has
+    /// changed then.
+    Failure apply(std::vector<Operation>& operations);
+
+private:
+    static constexpr unsigned index_id =
+        std::is_same_v<IndexPolicy, GrowingIndex> ? pair_layout::index_growing : pair_layout::index_chains;
+    static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
+    using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
+    using Region = detail::Region<Platform, Memory>;
+    using Versions = std::conditional_t<has_versions, MappedVersionTable<Region, Platform>,
+                                        NoMappedVersionTable<Region, Platform>>;
+    using PlatformFile = File<Platform>;
+    using Source = SlotSource<Region>;
+    using SlotHeader = pair_layout::SlotHeader;
+    using Chain = PairChain<Region>;
+
+    /// The writers' mutex of the process, and the lock word that tells other processes.
+    class WriterLock {
+    public:
+        explicit WriterLock(Region& region) noexcept : region_(region) {}
+        void set_owner(unsigned byte) noexcept { owner_ = byte; }
+        void lock() noexcept {
+            mutex_.lock();
+            if (owner_ == 0) return;
+            const std::uint64_t count = (region_.load_word(pair_shared::lock) >> 8) + 1;
+            region_.publish_word(pair_shared::lock, count << 8 | owner_);
+        }
+        void unlock() noexcept {
+            if (owner_ != 0) region_.publish_word(pair_shared::lock, region_.load_word(pair_shared::lock) & ~std::uint64_t{0xff});
+            mutex_.unlock();
+        }
+
+    private:
+        typename Platform::Mutex mutex_;
+        Region& region_;
+        unsigned owner_ = 0;  // 0 = the shared area is nobody else's
+    };
+
+    struct Place {
+        std::uint64_t record = 0;
+        unsigned length = 0;  ///< logarithm of its value length
+    };
+
+    /// What the two slots of a record say together.
+    struct View {
+        enum class State : std::uint8_t {
+            empty,    ///< neither slot was ever written
+            live,     ///< a value
+            dead,     ///< deleted, or void
+            damaged,  ///< nothing can be believed
+        };
+        State state = State::empty;
+        unsigned which = 0;  ///< the slot that counts, of a live or dead record
+        SlotHeader header;   ///< its header
+        bool damage = false;  ///< a slot that may be the newer one is damaged
+    };
+    struct Found {
+        Place place;
+        View view;
+    };
+    /// A slot with a value.
+    struct Slot {
+        std::uint64_t value = 0;  ///< its offset
+        std::size_t size = 0;
+        layout::TypeCode code;
+    };
+
+    static Presence fail(Failure& out, const Failure& failure) noexcept {
+        out = failure;
+        return Presence::failed;
+    }
+    static Failure opened_read_only() noexcept { return {errc::read_only, "the store was opened read-only"}; }
+    static Failure forked() noexcept {
+        return {errc::forked, "the store was opened by the parent of this process; open it again here"};
+    }
+    static Failure not_durable() noexcept {
+        return {errc::not_durable, "an earlier flush failed; close the store everywhere and open it again"};
+    }
+    static Failure unknown_value() noexcept {
+        return {errc::corrupt, "the type of the value is unknown, or not one for values of this length"};
+    }
+    static Failure damaged_key() noexcept {
+        return {errc::corrupt, "both copies of the key's value are damaged, or a record whose key is damaged may be its"};
+    }
+    bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+
+    std::uint64_t shared_word(std::uint64_t offset) const noexcept { return region_.load_word(offset); }
+    static constexpr std::uint64_t slot_at(const Place& place, unsigned which) noexcept {
+        return place.record + pair_layout::slot_offset(KeyLen, place.length, which);
+    }
+
+    // ---- slots -----------------------------------------------------------------------------------------------------
+
+    SlotHeader header_at(std::uint64_t slot) const noexcept { return SlotHeader(region_.template load<8>(slot)); }
+
+    /// The checksum of a slot as it should be. `second` is its second word, in memory order; its half that holds the
+    /// checksum counts as NUL.
+    static void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header, std::uint64_t second,
+                              const std::uint64_t* key) noexcept {
+        if (header.is_deleted())
+            crc.add(memory_order(place.record));
+        else
+            for (std::size_t i = 0; i < KeyType::word_count; ++i) crc.add(key[i]);
+        crc.add(memory_order(header.word()));
+        crc.add(memory_order(memory_order(second) & 0xffffffffu));
+    }
+    /// A number as the word in memory order whose bytes are big-endian, and back.
+    static constexpr std::uint64_t memory_order(std::uint64_t number) noexcept {
+        return little_endian ? swap_bytes(number) : number;
+    }
+
+    /// True if the slot's checksum is right, its key being `key` (words in memory order).
+    [[gnu::always_inline]] inline bool is_intact(const Place& place, unsigned which, SlotHeader header,
+                                                 const std::uint64_t* key) const noexcept {
+        const std::uint64_t slot = slot_at(place, which);
+        const std::uint64_t second = region_.load_word(slot + 8);
+        const std::uint64_t words = memory_order(second);
+        const std::uint64_t size = words & 0xffffffffu;
+        Crc32cState crc;
+        checksum_head(crc, place, header, second, key);
+        if (header.is_deleted()) return size == 0 && crc.value() == words >> 32;
+        if (size > layout::value_bytes(place.length)) return false;
+        const std::uint64_t value = slot + pair_layout::slot_header_bytes;
+        for (std::uint64_t at = 0; at < size; at += 8) crc.add(region_.load_word(value + at));
+        return crc.value() == words >> 32;
+    }
+
+    /// Looks at both slots of a record whose key is `key`. Both headers are checked, and the checksum of the slot that
+    /// is taken: else a flipped bit in the newer epoch would bring back the older value, and nobody would know.
+    [[gnu::always_inline]] inline View look(const Place& place, const std::uint64_t* key) const noexcept {
+        const SlotHeader a = header_at(slot_at(place, 0));
+        const SlotHeader b = header_at(slot_at(place, 1));
+        // Behind the headers: a writer raises D before it writes slots of the epoch above.
+        const std::uint64_t newest = shared_word(pair_shared::durable_epoch) + 1;
+        const std::uint64_t voided = shared_word(pair_shared::void_epoch);
+        const bool first_is_b = b.epoch() > a.epoch();
+        const unsigned which = first_is_b ? 1 : 0;
+        const SlotHeader header = first_is_b ? b : a;
+        const SlotHeader other = first_is_b ? a : b;
+        const bool good = header.is_good(slot_at(place, which)) && header.epoch() <= newest;
+        const bool other_good = other.is_empty() || other.is_good(slot_at(place, 1 - which));
+        if (good && other_good && header.epoch() > voided && is_intact(place, which, header, key)) [[likely]]
+            return {header.is_deleted() ? View::State::dead : View::State::live, which, header, false};
+        return look_closely(place, key, which, header, other, newest, voided);
+    }
+
+    /// The same where something is void, empty or damaged.
+    View look_closely(const Place& place, const std::uint64_t* key, unsigned which, SlotHeader header,
+                      SlotHeader other, std::uint64_t newest, std::uint64_t voided) const noexcept {
+        View view;
+        for (const unsigned slot : {which, 1 - which}) {
+            const SlotHeader h = slot == which ? header : other;
+            if (h.is_empty()) continue;
+            if (!h.is_good(slot_at(place, slot)) || h.epoch() > newest) {
+                view.damage = true;  // nobody knows if it was the newer one
+                continue;
+            }
+            if (view.state != View::State::empty) continue;  // the newer one is found; this one's header was looked at
+            const bool is_void = h.epoch() <= voided;
+            if (!is_void && !is_intact(place, slot, h, key)) {
+                view.damage = true;
+                continue;
+            }
+            view.state = is_void || h.is_deleted() ? View::State::dead : View::State::live;
+            view.which = slot;
+            view.header = h;
+        }
+        if (view.state == View::State::empty && view.damage) view.state = View::State::damaged;
+        return view;
+    }
+
+    /// The same for a record of which only the place is known.
+    View look(const Place& place) const noexcept {
+        std::uint64_t key[KeyType::word_count];
+        load_key_words(place.record, key);
+        return look(place, key);
+    }
+    void load_key_words(std::uint64_t record, std::uint64_t (&key)[KeyType::word_count]) const noexcept {
+        key[KeyType::word_count - 1] = 0;
+        region_.copy_out(record, reinterpret_cast<std::byte*>(key), KeyLen);
+    }
+
+    Slot slot_of(const Place& place, const View& view) const noexcept {
+        Slot slot;
+        const std::uint64_t at = slot_at(place, view.which);
+        slot.value = at + pair_layout::slot_header_bytes;
+        slot.size = static_cast<std::size_t>(region_.template load<4>(at + 12));
+        slot.code = layout::decode_type(view.header.type());
+        const bool right_size = slot.code.type < Type::ascii ? slot.size == layout::value_bytes(slot.code.length)
+                                                             : slot.size <= layout::value_bytes(place.length);
+        if (slot.code.length != place.length || slot.code.decimal_text || !right_size) slot.code.known = false;
+        return slot;
+    }
+    template <class Decode>
+    Failure lend(const Slot& slot, const Decode& decode) const {
+        const bool is_payload = slot.code.type >= Type::ascii;
+        const Source source(region_, slot.value, slot.size, is_payload);
+        layout::TypeCode code = slot.code;
+        if (is_payload) code.length = payload_length;
+        return decode(Stored<Source>{source, 0, code});
+    }
+
+    // ---- look-ups --------------------------------------------------------------------------------------------------
+
+    /// Finds a key without a lock, by its hint or by its chains, and lets `take(Found)` answer for it.
+    template <class Take>
+    Presence locate(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
+        if (key.problem() != errc{}) return fail(failure, key.failure());
+        if (is_foreign_process()) return fail(failure, forked());
+        for (const Hint hint : {hints_.find(key.quick_hash()), hints_.find_second(key.quick_hash())}) {
+            if (!hint) continue;
+            const Presence presence = versions_.consistently(hint.version(), [&] {
+                if (!is_right(hint, key)) return Presence::absent;
+                Found found{{hint.record(), hint.length()}, {}};
+                found.view = look(found.place, key.words());
+                const bool sound = found.view.state == View::State::live && !found.view.damage;
+                return sound ? take(found) : Presence::absent;
+            });
+            if (presence != Presence::absent) return presence;
+        }
+        const std::uint32_t hash = key.hash();
+        Found found;
+        const Presence presence = versions_.consistently(hash, [&] {
+            found = {};
+            const Presence where = find(key, hash, preferred, found, failure);
+            return where == Presence::present ? take(found) : where;
+        });
+        if (presence == Presence::absent || found.place.record == 0) return presence;
+        if (found.view.damage) report_damage(key, found.place);
+        hints_.remember(Hint(found.place.record, found.place.length, hash, key.quick_hash(), 0), key.quick_hash());
+        return presence;
+    }
+
+    /// [hints] Within `Versions::consistently`: true if the record may be the key's.
+    bool is_right(const Hint& hint, const KeyType& key) const noexcept {
+        return hint.record() >= pair_layout::records_offset &&
+               hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <= shared_word(pair_shared::live_end) &&
+               region_.template equal<KeyLen>(hint.record(), key.words());
+    }
+
+    // The following are called consistently, or by the writer.
+
+    Chain chain(std::uint32_t bucket, unsigned length) const noexcept {
+        return {region_, KeyLen, std::min(shared_word(pair_shared::live_end), readable_end()), bucket, length};
+    }
+    /// Of a file that was cut short below its records, what is left can be read.
+    std::uint64_t readable_end() const noexcept { return readable_end_.load(std::memory_order_acquire); }
+
+    /// Finds the live record of a key: the first without damage, else the one with the larger epoch.
+    Presence find(const KeyType& key, std::uint32_t hash, unsigned preferred, Found& found,
+                  Failure& failure) const noexcept {
+        bool unknown = false;  // some record or chain that may be the key's cannot be read
+        std::uint32_t rest = used_lengths_.load(std::memory_order_acquire);
+        if (preferred != any_length && (rest >> preferred & 1) == 0) preferred = any_length;
+        while (rest != 0) {
+            const unsigned length =
+                preferred != any_length ? preferred : static_cast<unsigned>(std::countr_zero(rest));
+            preferred = any_length;
+            rest &= ~(std::uint32_t{1} << length);
+            Chain walk = chain(geometry_.bucket(hash, length), length);
+            while (walk.next()) {
+                if (!region_.template equal<KeyLen>(walk.record(), key.words())) continue;
+                const Place place{walk.record(), length};
+                const View view = look(place, key.words());
+                if (view.state == View::State::damaged) unknown = true;
+                if (view.state != View::State::live) continue;
+                if (found.place.record == 0 || view.header.epoch() > found.view.header.epoch()) found = {place, view};
+                if (!view.damage) return Presence::present;
+            }
+            if (walk.damaged()) {
+                unknown = true;
+                failure = walk.failure();
+            }
+        }
+        if (found.place.record != 0) return Presence::present;
+        if (unknown) return fail(failure, failure ? failure : damaged_key());
+        return passed_damage(hash) ? fail(failure, damaged_key()) : Presence::absent;
+    }
+
+    /// Before a key is called absent: a record in its chains whose newest slot fails its checksum may have been its,
+    /// until a bit of the record's key flipped.
+    bool passed_damage(std::uint32_t hash) const noexcept {
+        for (std::uint32_t rest = used_lengths_.load(std::memory_order_acquire); rest != 0; rest &= rest - 1) {
+            const auto length = static_cast<unsigned>(std::countr_zero(rest));
+            Chain walk = chain(geometry_.bucket(hash, length), length);
+            while (walk.next())
+                if (look(Place{walk.record(), length}).damage) return true;
+        }
+        return false;
+    }
+
+    void report_damage(const KeyType& key, const Place& place) const {
+        if (on_damage_) on_damage_(Damage{key.view(), place.record});
+    }
+
+    // ---- walking over everything -----------------------------------------------------------------------------------
+
+    /// Calls `visit(bucket, place)` for each record and `damage(bucket, chain)` where a chain cannot be followed.
+    template <class Visit, class OnDamage>
+    void walk_all(const Visit& visit, const OnDamage& damage) const {
+        Position position;
+        for (; skip_empty_buckets(position); ++position.bucket) {
+            const unsigned length = geometry_.length_of_bucket(position.bucket);
+            Chain walk = chain(position.bucket, length);
+            while (walk.next()) visit(position.bucket, Place{walk.record(), length});
+            if (walk.damaged()) damage(position.bucket, walk);
+        }
+    }
+
+    bool skip_empty_buckets(Position& position) const noexcept {
+        if (position.record != 0) return true;
+        while (position.bucket < layout::bucket_count) {
+            const std::uint64_t slot = layout::slot_offset(position.bucket);
+            const bool pair = position.bucket % 2 == 0;
+            if (pair ? region_.template load<8>(slot) != 0 : region_.template load<4>(slot) != 0) return true;
+            position.bucket += pair ? 2 : 1;
+        }
+        return false;
+    }
+
+    Presence next_in_bucket(Position& position, Item& item, Failure& failure) const {
+        const unsigned length = geometry_.length_of_bucket(position.bucket);
+        Chain walk = chain(position.bucket, length);
+        if (position.record != 0) walk.continue_behind(position.record);
+        while (walk.next()) {
+            const Place place{walk.record(), length};
+            std::uint64_t key[KeyType::word_count];
+            load_key_words(place.record, key);
+            const View view = look(place, key);
+            if (view.state != View::State::live && view.state != View::State::damaged) continue;
+            position.record = place.record;
+            if (view.state == View::State::damaged || !load_key(key, position.bucket, length, item.key))
+                return fail(failure, damaged_key());
+            const Slot slot = slot_of(place, view);
+            if (!slot.code.known) return fail(failure, unknown_value());
+            item.code = slot.code;
+            item.is_payload = slot.code.type >= Type::ascii;
+            if (item.is_payload) item.code.length = payload_length;
+            item.field.resize(slot.size);
+            region_.copy_out(slot.value, item.field.data(), slot.size);
+            return Presence::present;
+        }
+        ++position.bucket;
+        position.record = 0;
+        return walk.damaged() ? fail(failure, walk.failure()) : Presence::absent;
+    }
+
+    /// The bytes of a record's key; false if they are no key, or not one of this bucket.
+    bool load_key(const std::uint64_t (&words)[KeyType::word_count], std::uint32_t bucket, unsigned length,
+                  std::string& key) const {
+        key.assign(reinterpret_cast<const char*>(words), KeyLen);
+        const std::size_t last = key.find_last_not_of('\0');
+        key.resize(last == std::string::npos ? 0 : last + 1);
+        if (key.empty()) return false;
+        const KeyType checked{std::string_view(key)};
+        return checked.problem() == errc{} && geometry_.bucket(checked.hash(), length) == bucket;
+    }
+
+    // ---- changes: called by the one writer; pair_change.hpp --------------------------------------------------------
+
+    struct Survey;
+    struct SlotImage;
+
+    std::uint64_t next_epoch() const noexcept { return shared_word(pair_shared::durable_epoch) + 1; }
+    Failure before_change() noexcept;
+    Failure choose_length(const Encoded& value, unsigned& length) const noexcept;
+    Failure survey(const KeyType& key, std::uint32_t hash, unsigned length, Survey& survey) const noexcept;
+    bool is_deletion_durable(const View& view) const noexcept;
+    bool may_overwrite(const View& view, unsigned& which) const noexcept;
+    SlotImage image_of(const Place& place, unsigned which, const Encoded* value, const std::uint64_t* key,
+                       std::uint64_t epoch) const noexcept;
+    void store_idle(const SlotImage& image) noexcept;
+    void add_slot(const SlotImage& image);
+    Failure store_record(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link,
+                         std::uint32_t bucket) noexcept;
+    Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
+    void add_erasure(const Place& place, const View& view);
+    Failure ensure_space(std::uint64_t end) noexcept;
+    void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;
+    void use_length(unsigned length) noexcept;
+
+    // ---- durability: pair_sync.hpp ---------------------------------------------------------------------------------
+
+    static Failure sync_file(void* engine) noexcept { return static_cast<PairEngine*>(engine)->sync_now(); }
+    Failure sync_now() noexcept;
+    Failure sync_locked() noexcept;
+    Failure close_locked() noexcept;
+    Failure make_sure() noexcept;
+    Failure flush() noexcept;
+    Failure write_superblock(bool clean, std::uint64_t durable_epoch, std::uint64_t durable_end) noexcept;
+    Failure mark_in_use() noexcept;
+    Failure check_size() const noexcept;
+    void note_durable(const Superblock& superblock) noexcept;
+
+    // ---- the file: pair_open.hpp, pair_recover.hpp -----------------------------------------------------------------
+
+    Failure open_content(const Options& options, bool created);
+    Failure map() noexcept;
+    Failure was_never_created(bool& answer);
+    Failure create(const Options& options);
+    Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
+    Failure check_fields(const Superblock& superblock) const noexcept;
+    Failure take_owner_byte() noexcept;
+    void initialise_shared(const Superblock& superblock, std::uint64_t durable_generation, bool keep_failed) noexcept;
+    void make_usable() noexcept;
+    void count_used_lengths() noexcept;
+    bool has_stamp() const noexcept;
+    /// Layout 1 of the shared area, the size of a word and, by its place, the order of bytes.
+    static constexpr std::uint64_t stamp_word() noexcept {
+        return 0x4b56530100000000u | std::uint64_t{sizeof(void*)} << 16 | 1;
+    }
+
+    Failure resume_after_kill();
+    Failure check_shared() const noexcept;
+    Failure check_journal() const;
+    Failure recover(const Superblock& superblock, bool after_failure);
+    void mend_record(std::uint32_t bucket, const Place& place, std::uint64_t durable_epoch);
+    Failure salvage(const Options& options, Superblock& superblock);
+    Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
+
+    // pair_check.hpp
+    void check_head(Report& report, ProblemList& problems) const;
+    void check_record(std::uint32_t bucket, const Place& place, Report& report, ProblemList& problems) const;
+
+    // pair_copy.hpp
+    Failure write_copy(PlatformFile& target);
+    Failure copy_entries(PairEngine<KeyLen, Unshared, IndexPolicy, Platform>& target);
+
+    // Set by open, then never changed.
+    std::string path_;
+    std::string directory_;
+    PlatformFile file_;
+    Region region_;
+    Geometry geometry_;
+    Recovery recovery_;
+    FilePlace place_;
+    DamageHandler on_damage_;
+    bool read_only_ = false;
+    unsigned fork_generation_ = 0;
+    unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
+
+    std::atomic<std::uint64_t> readable_end_{0};  // of the file, if it was cut short below its records
+    std::atomic<std::uint32_t> used_lengths_{0};  // bit per value length that any record has
+    Versions versions_;
+    mutable HintTable hints_;
+
+    // Of the writer alone, under `writers_`.
+    WriterLock writers_;
+    Journal<Region> journal_;
+    std::uint64_t file_bytes_ = 0;
+    bool prepared_ = false;  // the file has no holes
+    bool is_ready_ = false;  // the file is a store and this handle's
+    bool in_use_ = false;    // the superblock on the device says that the file is not cleanly closed
+
+    Durability<Platform, WriterLock> durability_;  // last: its thread uses the rest
+};
+
+}  // namespace kvs::detail
+
+#include <kvs/detail/pair_change.hpp>   // IWYU pragma: export
+#include <kvs/detail/pair_check.hpp>    // IWYU pragma: export
+#include <kvs/detail/pair_copy.hpp>     // IWYU pragma: export
+#include <kvs/detail/pair_open.hpp>     // IWYU pragma: export
+#include <kvs/detail/pair_recover.hpp>  // IWYU pragma: export
+#include <kvs/detail/pair_sync.hpp>     // IWYU pragma: export

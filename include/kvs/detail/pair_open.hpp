@@ -1,0 +1,344 @@
+// Opening, creating and closing a store of paired records.
+//
+// [pair-creation] Space; all but bytes 0..7 of the file, both superblock copies clean; flush; the name in the directory;
+// then bytes 0..7, which make it a store, in one store; flush. A file that is empty, or whose bytes 0..7 and index are
+// NUL and where no valid superblock counts a record, was never created and is created by the next open.
+//
+// [open] The handle is alone with the file. In this order:
+//
+//   same boot and place, failed flag set     back to the last completed sync, whatever the memory holds [failed]
+//   clean                                    the shared area is made from the superblock
+//   not clean, same boot and place           a valid journal is applied, then make sure [ensure-durable]: no scan
+//   not clean, another boot or place         recover [recover]
+//
+// A read-only handle does the same in a mapping of its own, which nobody sees, and flushes nothing.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include <kvs/detail/pair_engine.hpp>
+
+namespace kvs::detail {
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path, const Options& options) {
+    if (Failure failure = check_path(path)) return failure;
+    path_.assign(path);
+    directory_ = directory_of(path);
+    on_damage_ = options.on_damage;  // memory may run out up to here, but not once there is a file to remove
+    read_only_ = options.mode == Mode::read_only;
+    if (const int e = Platform::watch_forks(); e != 0)
+        return system_failure("forks of this process cannot be watched", e, false);
+    fork_generation_ = Platform::fork_generation();
+    durability_.set_policy(options.sync);
+
+    bool created = false;
+    Failure failure = open_store_file(file_, path_, options, created);
+    if (!failure) failure = open_content(options, created);
+    is_ready_ = !failure;
+    if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
+    return failure;
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options& options, bool created) {
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    if (!status.regular) return {errc::not_a_store, "not a regular file"};
+    if (status.bytes > layout::file_limit)
+        return {errc::not_a_store, "the file is larger than the format allows", Fact::at_most(layout::file_limit),
+                Fact::of_bytes(status.bytes)};
+    file_bytes_ = status.bytes;
+    readable_end_.store(layout::file_limit, std::memory_order_relaxed);
+    if (Platform::boot_id(place_.boot) != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
+    place_.device = status.id.device;
+    place_.inode = status.id.inode;
+    place_.mount = file_.mount_id();
+    if (!read_only_)
+        if (Failure failure = take_owner_byte()) return failure;
+
+    bool never_created = false;
+    if (Failure failure = was_never_created(never_created)) return failure;
+    if (never_created) {
+        if (!created && (options.mode == Mode::open_existing || read_only_))
+            return {errc::not_a_store, "the file is empty: a store was never created in it"};
+        if (Failure failure = create(options)) return failure;
+        recovery_.outcome = Recovery::Outcome::created;
+        return {};
+    }
+    Superblock superblock;
+    bool salvaged = false;
+    if (Failure failure = check_identity(options, superblock, salvaged)) return failure;
+    // Also on a file system in memory, where even a look at a hole takes space.
+    if (!read_only_ && file_.has_holes(file_bytes_)) {
+        if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
+        prepared_ = true;
+    }
+    if (superblock.durable_end > file_bytes_) {
+        recovery_.lost_bytes = superblock.durable_end - file_bytes_;
+        if (read_only_)
+            readable_end_.store(file_bytes_, std::memory_order_relaxed);
+        else if (Failure failure = file_.grow(file_bytes_, superblock.durable_end))
+            return failure;
+        else
+            file_bytes_ = superblock.durable_end;
+    }
+    const bool same_place = superblock.place == place_ && has_stamp();
+    if (salvaged || recovery_.lost_bytes != 0) {
+        recovery_.outcome = Recovery::Outcome::power_loss;
+        if (Failure failure = recover(superblock, false)) return failure;
+    } else if (same_place && shared_word(pair_shared::failed) != 0) {
+        recovery_.outcome = Recovery::Outcome::power_loss;
+        if (Failure failure = recover(superblock, true)) return failure;
+    } else if (superblock.clean) {
+        initialise_shared(superblock, same_place ? 0 : superblock.generation, false);
+        // Somebody may have died between storing "clean" and flushing it: the next sync or close makes sure.
+        if (same_place && !read_only_) durability_.note_pending();
+    } else if (same_place) {
+        recovery_.outcome = Recovery::Outcome::killed;
+        if (Failure failure = resume_after_kill()) return failure;
+        in_use_ = true;
+    } else {
+        recovery_.outcome = Recovery::Outcome::power_loss;
+        if (Failure failure = recover(superblock, false)) return failure;
+    }
+    count_used_lengths();
+    recovery_.keys = shared_word(pair_shared::keys);
+    recovery_.records = shared_word(pair_shared::records);
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::map() noexcept {
+    std::byte* base = nullptr;
+    if (Failure failure = read_only_ ? file_.map_private(layout::file_limit, base)
+                                     : file_.map(layout::file_limit, Platform::Access::write, base))
+        return failure;
+    region_ = Region(base, layout::file_limit);
+    return {};
+}
+
+/// Each handle has a byte of its own, which the kernel frees when it dies; the lock word names it.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::take_owner_byte() noexcept {
+    Failure failure;
+    for (unsigned byte = 1; byte <= 255; ++byte) {
+        failure = file_.try_lock(pair_layout::owner_locks + byte, Platform::Lock::exclusive);
+        if (failure.code == errc::in_use) continue;
+        owner_byte_ = byte;
+        return failure;
+    }
+    return failure;
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::was_never_created(bool& answer) {
+    answer = false;
+    if (file_bytes_ > pair_layout::records_offset) return {};
+    std::byte piece[4096];
+    for (std::uint64_t at = 0; at < file_bytes_ && at < layout::records_offset;) {
+        const std::uint64_t left = layout::records_offset - at;
+        std::size_t bytes = 0;
+        const auto wanted = static_cast<std::size_t>(left < sizeof piece ? left : sizeof piece);
+        if (Failure failure = file_.read(piece, wanted, at, bytes)) return failure;
+        if (bytes == 0) break;
+        for (std::size_t i = 0; i < bytes; ++i)
+            if (piece[i] != std::byte{} && (at + i < 8 || at + i >= layout::header_bytes)) return {};
+        at += bytes;
+    }
+    if (file_bytes_ == pair_layout::records_offset) {
+        if (Failure failure = map()) return failure;
+        Superblock superblock;
+        unsigned copy = 0;
+        if (Superblocks<Region>(region_).read_counting(superblock, copy) && superblock.records != 0) return {};
+    }
+    answer = true;
+    return {};
+}
+
+/// [pair-creation]
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::create(const Options& options) {
+    if (file_bytes_ < pair_layout::records_offset) {
+        if (Failure failure = file_.grow(file_bytes_, pair_layout::records_offset)) return failure;
+        file_bytes_ = pair_layout::records_offset;
+    }
+    if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
+    prepared_ = true;
+    if (Failure failure = map()) return failure;
+
+    std::byte header[layout::header_bytes];
+    std::memcpy(header + layout::magic_offset, layout::magic, sizeof layout::magic);
+    store_big_endian<2>(header + layout::key_length_offset, KeyLen);
+    store_big_endian<4>(header + layout::weights_offset, options.weights.header());
+    region_.store(8, header + 8, sizeof header - 8);
+
+    Superblock superblock;
+    superblock.checksum_id = pair_layout::checksum_crc32c;
+    superblock.index_id = index_id;
+    superblock.key_length = KeyLen;
+    superblock.weights = options.weights.header();
+    superblock.durable_epoch = pair_layout::first_epoch;
+    superblock.durable_end = pair_layout::records_offset;
+    superblock.clean = true;
+    superblock.place = place_;
+    for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
+        superblock.generation += 1 + (Platform::arbitrary_number() >> 48);
+        Superblocks<Region>(region_).write(copy, superblock);
+    }
+    if (Failure failure = flush()) return failure;
+    const int e = retry([&] { return Platform::flush_directory(directory_.c_str()); });
+    if (e != 0) return system_failure("the directory cannot be flushed to the device", e, true);
+    region_.template publish<8>(0, load_big_endian<8>(header));
+    if (Failure failure = flush()) return failure;
+    geometry_ = Geometry(options.weights);
+    initialise_shared(superblock, superblock.generation, false);
+    return {};
+}
+
+/// What kind of file it is; refuses what is another's, by name.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Options& options, Superblock& superblock,
+                                                              bool& salvaged) {
+    std::byte header[layout::header_bytes] = {};
+    std::size_t bytes = 0;
+    if (Failure failure = file_.read(header, sizeof header, 0, bytes)) return failure;
+    const bool has_magic = std::memcmp(header, layout::magic, sizeof layout::magic) == 0;
+    const std::uint64_t key_length = load_big_endian<2>(header + layout::key_length_offset);
+    const auto weights = static_cast<std::uint32_t>(load_big_endian<4>(header + layout::weights_offset));
+    bool is_paired = false;
+    if (file_bytes_ >= pair_layout::records_offset) {
+        if (Failure failure = map()) return failure;
+        for (unsigned page = 0; page < 4; ++page)
+            is_paired |= region_.template load<8>(pair_layout::superblocks_offset + page * pair_layout::page_bytes) ==
+                         pair_layout::superblock::magic_word;
+    }
+    if (!has_magic && !is_paired)
+        return {errc::not_a_store,
+                "the file is of another program: it does not begin like a store",
+                Fact::of_text("the bytes \"AKVS\""),
+                {}};
+    if (!is_paired)
+        return {errc::policy_mismatch, "the file was made with other policies", Fact::of_text("kvs::AbBackup"),
+                Fact::of_text("kvs::NoBackup, the seed format")};
+    Superblocks<Region> superblocks(region_);
+    unsigned copy = 0;
+    if (!superblocks.read_counting(superblock, copy)) {
+        if (!options.salvage)
+            return {errc::corrupt,
+                    "all four superblocks are damaged; with Options::salvage the store is rebuilt from its records",
+                    Fact::of_text("one that is valid"),
+                    {}};
+        if (!has_magic || key_length != KeyLen)
+            return {errc::corrupt, "the superblocks and the header are damaged: nothing tells what the file holds"};
+        salvaged = true;
+        superblock.weights = weights;
+        geometry_ = Geometry(Weights::from_header(weights));
+        return salvage(options, superblock);
+    }
+    if (superblock.version > pair_layout::format_version)
+        return {errc::version_mismatch, "the file is of a newer format version",
+                Fact::of_number(pair_layout::format_version), Fact::of_number(superblock.version)};
+    if (superblock.key_length != KeyLen)
+        return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),
+                Fact::of_bytes(superblock.key_length)};
+    if (superblock.checksum_id != pair_layout::checksum_crc32c)
+        return {errc::policy_mismatch, "the file was made with another checksum", Fact::of_text("kvs::Crc32c"),
+                Fact::of_text(superblock.checksum_id == pair_layout::checksum_xxh3 ? "kvs::Xxh3" : "an unknown one")};
+    if (superblock.index_id != index_id)
+        return {errc::policy_mismatch, "the file was made with another index",
+                Fact::of_text(index_id == pair_layout::index_growing ? "kvs::GrowingIndex" : "kvs::ChainIndex"),
+                Fact::of_text(superblock.index_id == pair_layout::index_growing  ? "kvs::GrowingIndex"
+                              : superblock.index_id == pair_layout::index_chains ? "kvs::ChainIndex"
+                                                                                 : "an unknown one")};
+    if (Failure failure = check_fields(superblock)) return failure;
+    geometry_ = Geometry(Weights::from_header(superblock.weights));
+    recovery_.header_damaged = !has_magic || key_length != KeyLen || weights != superblock.weights;
+    recovery_.damaged_superblocks = superblocks.damaged_pages();
+    return {};
+}
+
+/// A valid checksum does not make sense of what somebody else wrote.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_fields(const Superblock& s) const noexcept {
+    const std::uint64_t most = (s.durable_end - pair_layout::records_offset) / pair_layout::record_bytes(KeyLen, 0);
+    const bool good = s.durable_epoch >= pair_layout::first_epoch && s.durable_epoch <= pair_layout::last_epoch &&
+                      s.durable_end >= pair_layout::records_offset && s.durable_end <= layout::file_limit &&
+                      s.void_epoch <= s.durable_epoch && s.records <= most && s.keys <= s.records;
+    return good ? Failure{} : Failure{errc::corrupt, "the superblock contradicts itself"};
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+bool PairEngine<KeyLen, Sharing, Index, Platform>::has_stamp() const noexcept {
+    return region_.load_word(pair_shared::stamp) == stamp_word();
+}
+
+/// Brings the shared area to the state of a superblock.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Superblock& s, std::uint64_t durable_generation,
+                                                              bool keep_failed) noexcept {
+    region_.publish_word(pair_shared::stamp, stamp_word());
+    region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
+    region_.publish_word(pair_shared::journal_valid, 0);
+    region_.publish_word(pair_shared::live_end, s.durable_end);
+    region_.publish_word(pair_shared::durable_epoch, s.durable_epoch);
+    region_.publish_word(pair_shared::durable_end, s.durable_end);
+    region_.publish_word(pair_shared::records, s.records);
+    region_.publish_word(pair_shared::keys, s.keys);
+    region_.publish_word(pair_shared::void_epoch, s.void_epoch);
+    region_.publish_word(pair_shared::index_place, s.index_place[0]);
+    region_.publish_word(pair_shared::index_place + 8, s.index_place[1]);
+    region_.publish_word(pair_shared::pending, 0);
+    if (!keep_failed) region_.publish_word(pair_shared::failed, 0);
+    region_.publish_word(pair_shared::durable_generation, durable_generation);
+    make_usable();
+}
+
+/// Lock word and counters, which a death may have left taken and odd.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::make_usable() noexcept {
+    region_.publish_word(pair_shared::lock, shared_word(pair_shared::lock) & ~std::uint64_t{0xff});
+    writers_.set_owner(owner_byte_);
+    versions_.make_even();
+}
+
+/// From the index alone, so that opening does not take longer for more records.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::count_used_lengths() noexcept {
+    std::uint32_t used = 0;
+    for (std::uint32_t group = 0; group < layout::group_count; ++group) {
+        const std::uint64_t slots = layout::slot_offset(group * layout::buckets_per_group);
+        if (!region_.all_zero(slots, layout::link_bytes * layout::buckets_per_group))
+            used |= std::uint32_t{1} << geometry_.length_of_group(group);
+    }
+    used_lengths_.store(used, std::memory_order_release);
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::close() noexcept {
+    if (!file_.is_open()) return;
+    if (is_foreign_process()) {
+        durability_.forget_thread();  // the file is the parent's: touch nothing, let the mapping go
+    } else {
+        durability_.stop();
+        if (!read_only_ && is_ready_) {
+            const Guard<WriterLock> one_writer(writers_);
+            // What fails here is a promise for the time after `sync()`, and there is nobody to tell. The next open
+            // finds a store whose process died.
+            if (!close_locked()) {
+                const std::uint64_t end = shared_word(pair_shared::live_end);
+                if (prepared_ && end < file_bytes_) ignore(file_.resize(end));
+            }
+        }
+        file_.unlock(layout::presence_lock);  // a child of a fork can still have the descriptor
+    }
+    region_ = Region();
+    file_.close();
+}
+
+}  // namespace kvs::detail

@@ -1,0 +1,237 @@
+// After a crash.
+//
+// [recover] A power cut, or a failed flush, leaves every word changed since the last completed flush in any version it
+// had since. Recovery brings the file to D of the superblock that counts and changes only what that can explain:
+//
+//   link at or above E                                  becomes 0: it was stored after the last sync
+//   index slot of which one half is 0 and whose check   becomes 0, if all records that the superblock counts are
+//   fails                                               reached without it: it was torn (a slot can straddle two words)
+//   slot of epoch D + 1                                 becomes empty
+//   good header and wrong checksum beside a valid       becomes empty: it was being written
+//   newer slot
+//
+// All else that does not check is damage: it is left as it is, counted, and answered with `corrupt` or by the older
+// copy. Reaching fewer records than the superblock counts is damage.
+//
+// Then the shared area is made anew, and the superblock copy that is not the one found is written, with the same D and E
+// and with this boot and place as the sign that recovery is complete; one flush. Cut short, it starts again.
+//
+// [failed] After a failed flush the memory is no better than after a power cut, and the device may hold other bytes than
+// a page that the kernel calls clean. So all pages are stored to, the superblock that counts once more, and all is
+// flushed before the other copy is written; the failed flag goes last.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <kvs/detail/pair_engine.hpp>
+
+namespace kvs::detail {
+
+/// All processes were killed, the machine went on: what the shared area says still holds.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::resume_after_kill() {
+    bool is_sound = true;
+    const bool has_journal = journal_.find(file_bytes_, is_sound);
+    if (!is_sound) return {errc::corrupt, "the journal lies outside of its place"};
+    if (has_journal)
+        if (Failure failure = check_journal()) return failure;
+    region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
+    if (has_journal) journal_.apply();
+    make_usable();
+    if (Failure failure = check_shared()) return failure;
+    if (read_only_) return {};
+    if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
+    return make_sure();
+}
+
+/// The shared area is checked like the file: anybody may have written it.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_shared() const noexcept {
+    Superblock s;
+    s.durable_epoch = shared_word(pair_shared::durable_epoch);
+    s.durable_end = shared_word(pair_shared::live_end);
+    s.void_epoch = shared_word(pair_shared::void_epoch);
+    s.records = shared_word(pair_shared::records);
+    s.keys = shared_word(pair_shared::keys);
+    const bool good = shared_word(pair_shared::durable_end) >= pair_layout::records_offset &&
+                      shared_word(pair_shared::durable_end) <= s.durable_end && s.durable_end <= file_bytes_;
+    if (good && !check_fields(s)) return {};
+    return {errc::corrupt, "what a killed process left in the shared area contradicts itself"};
+}
+
+/// Images may go to records and links below the live end that the entry sets, to index slots, and to the words of the
+/// shared area that changes keep there.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_journal() const {
+    std::uint64_t live_end = shared_word(pair_shared::live_end);
+    bool good = true;
+    const bool whole = journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t image) {
+        if (offset == pair_shared::live_end && bytes == 8) live_end = region_.load_word(image);
+    });
+    if (!whole || live_end > file_bytes_) good = false;
+    if (good) {
+        journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t) {
+            const bool index = offset >= layout::index_offset && offset + bytes <= layout::records_offset &&
+                               bytes == layout::link_bytes && (offset - layout::index_offset) % layout::link_bytes == 0;
+            const bool word = bytes == 8 && (offset == pair_shared::live_end || offset == pair_shared::records ||
+                                             offset == pair_shared::keys || offset == pair_shared::void_epoch);
+            const bool record = offset >= pair_layout::records_offset && offset + bytes <= live_end;
+            good = good && (index || word || record);
+        });
+    }
+    return good ? Failure{} : Failure{errc::corrupt, "the journal that a killed process left is none of a store"};
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& superblock, bool after_failure) {
+    const std::uint64_t end = superblock.durable_end;
+    // The bounds and epochs that the walk looks at.
+    region_.publish_word(pair_shared::live_end, end);
+    region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
+    region_.publish_word(pair_shared::void_epoch, superblock.void_epoch);
+    struct Torn {
+        std::uint64_t slot;
+    };
+    std::vector<Torn> torn;
+    Superblock found = superblock;
+    found.records = found.keys = 0;
+    for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket) {
+        const std::uint64_t slot = layout::slot_offset(bucket);
+        if (bucket % 2 == 0 && region_.template load<8>(slot) == 0) {
+            ++bucket;
+            continue;
+        }
+        const unsigned length = geometry_.length_of_bucket(bucket);
+        Chain walk = chain(bucket, length);
+        for (;;) {
+            const std::uint64_t link = walk.link();
+            if (walk.next()) {
+                const Place place{walk.record(), length};
+                ++found.records;
+                mend_record(bucket, place, superblock.durable_epoch);
+                if (look(place).state == View::State::live) ++found.keys;
+                continue;
+            }
+            if (!walk.damaged()) break;
+            const std::uint64_t target = walk.target();
+            const bool half = (target >> 16) == 0 || (target & 0xffff) == 0;
+            if (target >= end)
+                region_.template publish<4>(link, 0);
+            else if (link == slot && half)
+                torn.push_back({slot});
+            else
+                ++recovery_.damaged_chains;
+            break;
+        }
+    }
+    for (const Torn& one : torn) {
+        if (found.records >= superblock.records && !recovery_.salvaged)
+            region_.template publish<4>(one.slot, 0);
+        else
+            ++recovery_.damaged_chains;
+    }
+    if (superblock.records > found.records) recovery_.lost_records = superblock.records - found.records;
+    return finish_recovery(found, after_failure);
+}
+
+/// One record: see the table above.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::mend_record(std::uint32_t, const Place& place,
+                                                        std::uint64_t durable_epoch) {
+    bool damaged = false;
+    for (unsigned which = 0; which < 2; ++which) {
+        const std::uint64_t slot = slot_at(place, which);
+        const SlotHeader header = header_at(slot);
+        if (header.is_empty()) continue;
+        if (!header.is_good(slot) || header.epoch() > durable_epoch + 1) {
+            damaged = true;
+        } else if (header.epoch() == durable_epoch + 1) {
+            region_.publish_word(slot, 0);
+            ++recovery_.rolled_back;
+        }
+    }
+    std::uint64_t key[KeyType::word_count];
+    load_key_words(place.record, key);
+    const std::uint64_t voided = shared_word(pair_shared::void_epoch);
+    bool intact[2] = {};
+    std::uint64_t epochs[2] = {};
+    for (unsigned which = 0; which < 2; ++which) {
+        const SlotHeader header = header_at(slot_at(place, which));
+        if (header.is_empty() || !header.is_good(slot_at(place, which))) continue;
+        epochs[which] = header.epoch();
+        intact[which] = header.epoch() <= voided || is_intact(place, which, header, key);
+    }
+    for (unsigned which = 0; which < 2; ++which) {
+        if (epochs[which] == 0 || intact[which]) continue;
+        if (intact[1 - which] && epochs[1 - which] > epochs[which]) {
+            region_.publish_word(slot_at(place, which), 0);
+            ++recovery_.mended_records;
+        } else {
+            damaged = true;
+        }
+    }
+    if (epochs[0] == 0 && epochs[1] == 0) damaged = true;  // a record below E has had a durable slot
+    recovery_.damaged_records += damaged ? 1 : 0;
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Superblock& found, bool after_failure) noexcept {
+    Superblocks<Region> superblocks(region_);
+    Superblock counting;
+    unsigned copy = 0;
+    const bool has_superblock = superblocks.read_counting(counting, copy);
+    if (after_failure) {
+        for (std::uint64_t page = 0; page < file_bytes_; page += pair_layout::page_bytes)
+            region_.publish_word(page, region_.load_word(page));
+        superblocks.write(copy, counting);
+        if (Failure failure = flush()) return failure;
+    }
+    initialise_shared(found, found.generation, after_failure);
+    if (!has_superblock) {
+        superblocks.write(1, found);
+        if (Failure failure = flush()) return failure;
+    }
+    if (Failure failure = write_superblock(false, found.durable_epoch, found.durable_end)) return failure;
+    if (after_failure) region_.publish_word(pair_shared::failed, 0);
+    in_use_ = true;
+    return {};
+}
+
+/// Both superblocks are gone: a state is made up from what the records say. D is the largest epoch of a whole slot, so
+/// that nothing is rolled back; what `clear` made void is back.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::salvage(const Options&, Superblock& superblock) {
+    superblock.checksum_id = pair_layout::checksum_crc32c;
+    superblock.index_id = index_id;
+    superblock.key_length = KeyLen;
+    superblock.generation = 1;
+    superblock.durable_epoch = pair_layout::first_epoch;
+    superblock.durable_end = pair_layout::records_offset;
+    region_.publish_word(pair_shared::live_end, file_bytes_);
+    region_.publish_word(pair_shared::durable_epoch, pair_layout::last_epoch);
+    region_.publish_word(pair_shared::void_epoch, 0);
+    walk_all(
+        [&](std::uint32_t, const Place& place) {
+            std::uint64_t key[KeyType::word_count];
+            load_key_words(place.record, key);
+            for (unsigned which = 0; which < 2; ++which) {
+                const SlotHeader header = header_at(slot_at(place, which));
+                if (header.is_empty() || !header.is_good(slot_at(place, which)) ||
+                    header.epoch() > pair_layout::last_epoch || !is_intact(place, which, header, key))
+                    continue;
+                superblock.durable_epoch = std::max(superblock.durable_epoch, header.epoch());
+            }
+            superblock.durable_end =
+                std::max(superblock.durable_end, place.record + pair_layout::record_bytes(KeyLen, place.length));
+            ++superblock.records;
+        },
+        [](std::uint32_t, const Chain&) {});
+    recovery_.salvaged = true;
+    recovery_.damaged_superblocks = 4;
+    return {};
+}
+
+}  // namespace kvs::detail

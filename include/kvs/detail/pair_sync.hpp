@@ -1,0 +1,137 @@
+// Bringing changes to the device.
+//
+// [sync] Under the writers' lock: make sure (below); if nothing is pending, done; flush; write the superblock copy that
+// is not G's, with D + 1, live end, counts and C; flush; then D and E in the shared area, the pending flag, and last G.
+// Two flushes, always: with one, the superblock could be on the device before what it speaks of.
+//
+// [ensure-durable] While the valid superblock copy with the largest generation is not G's, somebody died between storing
+// it and flushing it, and D is not known. Then nothing outside the shared area is stored and nothing is acknowledged
+// until a flush has completed and D, E and G are taken from that copy.
+//
+// [failed] The kernel may have dropped the pages of a flush that failed, and answers the next call with success. So the
+// failed flag is set at once, and nothing is written or promised until an open that is alone has gone back to the last
+// completed sync (pair_recover.hpp).
+#pragma once
+
+#include <cstdint>
+
+#include <kvs/detail/pair_engine.hpp>
+
+namespace kvs::detail {
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::sync_now() noexcept {
+    // The long flush comes before the lock, so that writers wait only for what they changed meanwhile. If it fails, so
+    // has the sync: the kernel reports an error once.
+    if (!durability_.is_each())
+        if (Failure failure = flush()) return failure;
+    const Guard<WriterLock> one_writer(writers_);
+    return sync_locked();
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::sync_locked() noexcept {
+    if (shared_word(pair_shared::failed) != 0) return not_durable();
+    if (Failure failure = make_sure()) return failure;
+    if (shared_word(pair_shared::pending) == 0) return {};
+    if (Failure failure = check_size()) return failure;
+    if (Failure failure = flush()) return failure;
+    const std::uint64_t epoch = next_epoch();
+    const std::uint64_t end = shared_word(pair_shared::live_end);
+    return write_superblock(false, epoch, end);
+}
+
+/// The last sync, whose superblock says that the file is clean.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::close_locked() noexcept {
+    if (shared_word(pair_shared::failed) != 0) return {};
+    if (Failure failure = make_sure()) return failure;
+    if (!in_use_) return {};
+    if (Failure failure = check_size()) return failure;
+    if (Failure failure = flush()) return failure;
+    const bool pending = shared_word(pair_shared::pending) != 0;
+    const std::uint64_t epoch = pending ? next_epoch() : shared_word(pair_shared::durable_epoch);
+    const std::uint64_t end = shared_word(pair_shared::live_end);
+    if (Failure failure = write_superblock(true, epoch, end)) return failure;
+    in_use_ = false;
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::make_sure() noexcept {
+    Superblock counting;
+    unsigned copy = 0;
+    if (!Superblocks<Region>(region_).read_counting(counting, copy))
+        return {errc::corrupt, "neither copy of the superblock is valid any more"};
+    if (shared_word(pair_shared::durable_generation) == counting.generation) return {};
+    if (Failure failure = flush()) return failure;
+    note_durable(counting);
+    return {};
+}
+
+/// D, E and, last, G of a superblock that is on the device.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::note_durable(const Superblock& superblock) noexcept {
+    region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
+    region_.publish_word(pair_shared::durable_end, superblock.durable_end);
+    region_.publish_word(pair_shared::durable_generation, superblock.generation);
+}
+
+/// Sets the failed flag if it fails.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::flush() noexcept {
+    if (read_only_) return {};  // a mapping of this process alone
+    Failure failure = file_.flush();
+    if (failure) region_.publish_word(pair_shared::failed, 1);
+    return failure;
+}
+
+/// Writes the copy that is not known to be the one on the device, flushes, and notes what is durable then.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_superblock(bool clean, std::uint64_t durable_epoch,
+                                                                std::uint64_t durable_end) noexcept {
+    Superblocks<Region> superblocks(region_);
+    Superblock superblock;
+    unsigned copy = 0;
+    if (!superblocks.read_counting(superblock, copy))
+        return {errc::corrupt, "neither copy of the superblock is valid any more"};
+    superblock.generation += 1 + (Platform::arbitrary_number() >> 48);
+    superblock.durable_epoch = durable_epoch;
+    superblock.durable_end = durable_end;
+    superblock.records = shared_word(pair_shared::records);
+    superblock.keys = shared_word(pair_shared::keys);
+    superblock.void_epoch = shared_word(pair_shared::void_epoch);
+    superblock.clean = clean;
+    superblock.place = place_;
+    // The copy that counts is the one known to be durable: `make_sure` came before.
+    superblocks.write(1 - copy, superblock);
+    if (Failure failure = flush()) return failure;
+    region_.publish_word(pair_shared::durable_epoch, durable_epoch);
+    region_.publish_word(pair_shared::durable_end, durable_end);
+    region_.publish_word(pair_shared::pending, 0);
+    region_.publish_word(pair_shared::durable_generation, superblock.generation);
+    return {};
+}
+
+/// Before the first change after a clean open: "not clean" on the device, before anything else is stored.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::mark_in_use() noexcept {
+    if (Failure failure = make_sure()) return failure;
+    const std::uint64_t epoch = shared_word(pair_shared::durable_epoch);
+    const std::uint64_t end = shared_word(pair_shared::durable_end);
+    if (Failure failure = write_superblock(false, epoch, end)) return failure;
+    in_use_ = true;
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_size() const noexcept {
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    const std::uint64_t live_end = shared_word(pair_shared::live_end);
+    if (status.bytes >= live_end) return {};
+    return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
+            Fact::of_bytes(status.bytes)};
+}
+
+}  // namespace kvs::detail

@@ -1,0 +1,171 @@
+// The superblock: what is known to be on the device [superblock].
+//
+// There are two copies, written in turn, each of them twice in pages of its own; twins are identical and either counts.
+// Of the copies that are valid, the one with the larger generation counts. A copy is written checksum first (as 0), then
+// the fields, then the checksum, so that a page that goes to the device meanwhile is no valid one; the generation rises
+// by 1 and a random number of 16 bits, so that a copy torn in a power cut cannot pass for another.
+#pragma once
+
+#include <cstdint>
+
+#include <kvs/detail/pair_layout.hpp>
+
+namespace kvs::detail {
+
+/// Where a file was last open: a shared area is worth something only there.
+struct FilePlace {
+    std::uint64_t boot[2] = {};
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t mount = 0;
+    bool operator==(const FilePlace&) const = default;
+};
+
+/// The fields of a superblock.
+struct Superblock {
+    std::uint32_t version = pair_layout::format_version;
+    unsigned checksum_id = 0;
+    unsigned index_id = 0;
+    std::uint32_t key_length = 0;
+    std::uint32_t weights = 0;
+    std::uint64_t generation = 0;
+    std::uint64_t durable_epoch = 0;
+    std::uint64_t durable_end = 0;
+    std::uint64_t records = 0;
+    std::uint64_t keys = 0;
+    std::uint64_t void_epoch = 0;
+    bool clean = false;
+    FilePlace place{};
+    std::uint64_t index_place[2] = {};
+};
+
+/// The words of a superblock, numbers and not yet bytes.
+using SuperblockWords = std::uint64_t[pair_layout::superblock::words];
+
+inline std::uint32_t superblock_checksum(const SuperblockWords& words) noexcept {
+    namespace at = pair_layout::superblock;
+    Crc32cState crc;
+    for (unsigned i = 0; i < at::checksum; ++i) crc.add(little_endian ? swap_bytes(words[i]) : words[i]);
+    return crc.value();
+}
+
+inline void encode(const Superblock& s, SuperblockWords& words) noexcept {
+    namespace at = pair_layout::superblock;
+    words[at::magic] = at::magic_word;
+    words[at::versions] =
+        std::uint64_t{s.version} << 32 | std::uint64_t{s.checksum_id} << 24 | std::uint64_t{s.index_id} << 16;
+    words[at::geometry] = std::uint64_t{s.key_length} << 32 | s.weights;
+    words[at::generation] = s.generation;
+    words[at::durable_epoch] = s.durable_epoch;
+    words[at::durable_end] = s.durable_end;
+    words[at::records] = s.records;
+    words[at::keys] = s.keys;
+    words[at::void_epoch] = s.void_epoch;
+    words[at::flags] = s.clean ? at::clean : 0;
+    words[at::boot] = s.place.boot[0];
+    words[at::boot + 1] = s.place.boot[1];
+    words[at::device] = s.place.device;
+    words[at::inode] = s.place.inode;
+    words[at::mount] = s.place.mount;
+    words[at::index_place] = s.index_place[0];
+    words[at::index_place + 1] = s.index_place[1];
+    words[at::reserved] = words[at::reserved + 1] = 0;
+    words[at::checksum] = superblock_checksum(words);
+}
+
+/// False if the words are no superblock, or a damaged one.
+inline bool decode(const SuperblockWords& words, Superblock& s) noexcept {
+    namespace at = pair_layout::superblock;
+    if (words[at::magic] != at::magic_word || words[at::checksum] != superblock_checksum(words)) return false;
+    s.version = static_cast<std::uint32_t>(words[at::versions] >> 32);
+    s.checksum_id = static_cast<unsigned>(words[at::versions] >> 24 & 0xff);
+    s.index_id = static_cast<unsigned>(words[at::versions] >> 16 & 0xff);
+    s.key_length = static_cast<std::uint32_t>(words[at::geometry] >> 32);
+    s.weights = static_cast<std::uint32_t>(words[at::geometry]);
+    s.generation = words[at::generation];
+    s.durable_epoch = words[at::durable_epoch];
+    s.durable_end = words[at::durable_end];
+    s.records = words[at::records];
+    s.keys = words[at::keys];
+    s.void_epoch = words[at::void_epoch];
+    s.clean = (words[at::flags] & at::clean) != 0;
+    s.place.boot[0] = words[at::boot];
+    s.place.boot[1] = words[at::boot + 1];
+    s.place.device = words[at::device];
+    s.place.inode = words[at::inode];
+    s.place.mount = words[at::mount];
+    s.index_place[0] = words[at::index_place];
+    s.index_place[1] = words[at::index_place + 1];
+    return true;
+}
+
+/// The superblock copies of a mapped file.
+template <class Region>
+class Superblocks {
+public:
+    explicit Superblocks(Region& region) noexcept : region_(region) {}
+
+    static bool read_page(const Region& region, std::uint64_t page, Superblock& s) noexcept {
+        SuperblockWords words;
+        for (unsigned i = 0; i < pair_layout::superblock::words; ++i) words[i] = region.template load<8>(page + 8 * i);
+        return decode(words, s);
+    }
+
+    /// Reads a copy by the twin that is valid, the one of the larger generation if both are; false if none is.
+    bool read(unsigned copy, Superblock& s) const noexcept {
+        bool valid = false;
+        for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
+            Superblock found;
+            if (!read_page(region_, pair_layout::superblock_offset(copy, twin), found)) continue;
+            if (!valid || found.generation > s.generation) s = found;
+            valid = true;
+        }
+        return valid;
+    }
+
+    /// Reads the copy that counts and says which it is; false if there is none.
+    bool read_counting(Superblock& s, unsigned& copy) const noexcept {
+        bool valid = false;
+        for (unsigned i = 0; i < pair_layout::superblock_copies; ++i) {
+            Superblock found;
+            if (!read(i, found) || (valid && found.generation <= s.generation)) continue;
+            s = found;
+            copy = i;
+            valid = true;
+        }
+        return valid;
+    }
+
+    /// The number of pages that hold no valid superblock, or another one than their twin.
+    unsigned damaged_pages() const noexcept {
+        unsigned damaged = 0;
+        for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
+            Superblock best;
+            const bool valid = read(copy, best);
+            for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
+                Superblock found;
+                const bool good = read_page(region_, pair_layout::superblock_offset(copy, twin), found);
+                damaged += !valid || !good || found.generation != best.generation ? 1 : 0;
+            }
+        }
+        return damaged;
+    }
+
+    /// Writes both twins of a copy.
+    void write(unsigned copy, const Superblock& s) noexcept {
+        namespace at = pair_layout::superblock;
+        SuperblockWords words;
+        encode(s, words);
+        for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
+            const std::uint64_t page = pair_layout::superblock_offset(copy, twin);
+            region_.template publish<8>(page + 8 * at::checksum, 0);
+            for (unsigned i = 0; i < at::checksum; ++i) region_.template publish<8>(page + 8 * i, words[i]);
+            region_.template publish<8>(page + 8 * at::checksum, words[at::checksum]);
+        }
+    }
+
+private:
+    Region& region_;
+};
+
+}  // namespace kvs::detail
