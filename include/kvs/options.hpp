@@ -64,6 +64,12 @@ inline constexpr SyncPolicy sync_manual{SyncPolicy::Kind::manual, 0};
 /// Before every write returns.
 inline constexpr SyncPolicy sync_each{SyncPolicy::Kind::each, 0};
 
+/// When a read checks the checksum of the value it returns.
+enum class Verify : std::uint8_t {
+    always,       ///< in every read
+    after_crash,  ///< only in a store that was not closed cleanly; else `verify()` finds what is damaged
+};
+
 /// Damage that a read met and got round.
 struct Damage {
     std::string_view key;      ///< valid during the call
@@ -123,6 +129,9 @@ struct Options {
 
     /// The mode bits of a file that is created, less those of the process's umask.
     unsigned permissions = 0600;
+
+    /// See `Verify`. Stores with `AbBackup` only.
+    Verify verify = Verify::always;
 
     /// Called when a read meets damage and answers with the other copy of the value. Stores with `AbBackup` only.
     DamageHandler on_damage{};

@@ -176,5 +176,9 @@ template <class Policies>
 inline constexpr bool is_implemented =
     std::is_same_v<typename Policies::Backup, NoBackup> || std::is_same_v<typename Policies::Backup, AbBackup<Crc32c>>;
 
+/// True if values have a second copy.
+template <class Policies>
+inline constexpr bool has_pairs = !std::is_same_v<typename Policies::Backup, NoBackup>;
+
 }  // namespace detail
 }  // namespace kvs

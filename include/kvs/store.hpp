@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <kvs/batch.hpp>
 #include <kvs/detail/defaults.hpp>
 #include <kvs/detail/pair_engine.hpp>
 #include <kvs/detail/seed_engine.hpp>
@@ -322,6 +323,25 @@ public:
         detail::guarded(error, [&] { return remove_all(); });
     }
 
+    /// Runs `function(batch)` with a `Batch` that notes sets and erases, and then does all of them or none: no reader,
+    /// no killed process and no power cut sees a part. Of several operations on one key the last one counts. Nothing is
+    /// changed if the function throws. The function may use the store itself; what it does there is not part of the
+    /// batch. Fails as `set` does. O(operations), and one journal entry of that size. Stores with `AbBackup` only.
+    template <class Function>
+    void batch(Function&& function) {
+        Batch<KeyLen> noted;
+        function(noted);
+        if (detail::Failure failure = apply(noted)) detail::raise(failure, path(), noted.failed_key_);
+    }
+    template <class Function>
+    void batch(Function&& function, std::error_code& error) noexcept {
+        detail::guarded(error, [&] {
+            Batch<KeyLen> noted;
+            function(noted);
+            return apply(noted);
+        });
+    }
+
     /// Registers values that stand under those of the file: a read of a key that is absent finds them. Kept in memory
     /// only; a later registration of the same key replaces the earlier one. Fails with the key's error if a key is not
     /// valid, and registers nothing then.
@@ -376,6 +396,20 @@ public:
     Report verify(std::error_code& error) const noexcept {
         Report report;
         detail::guarded(error, [&] { return check_all(report); });
+        return report;
+    }
+
+    /// Mends what the other copy of a value, of the superblock or of the header allows, syncs, and reports as `verify`
+    /// does what is still wrong. A damaged copy is given up: its key keeps the value of the other one, which may be the
+    /// one before. Writers wait meanwhile. Stores with `AbBackup` only.
+    Report repair() {
+        Report report;
+        check(mend(report));
+        return report;
+    }
+    Report repair(std::error_code& error) noexcept {
+        Report report;
+        detail::guarded(error, [&] { return mend(report); });
         return report;
     }
 
@@ -596,6 +630,21 @@ private:
     detail::Failure check_all(Report& report) const {
         if (detail::Failure failure = check_open()) return failure;
         return core_->engine.verify(report);
+    }
+    detail::Failure mend(Report& report) {
+        static_assert(detail::has_pairs<Policies>,
+                      "kvs::Store::repair: a store with kvs::NoBackup has no second copies. Leave kvs::NoBackup out.");
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.repair(report);
+    }
+    detail::Failure apply(const Batch<KeyLen>& batch) {
+        static_assert(detail::has_pairs<Policies>,
+                      "kvs::Store::batch: a store with kvs::NoBackup changes its file in place, one value at a time. "
+                      "Leave kvs::NoBackup out.");
+        if (detail::Failure failure = check_open()) return failure;
+        if (batch.failure_) return batch.failure_;
+        auto operations = batch.template operations<typename Engine::Operation>();
+        return core_->engine.apply(operations);
     }
     detail::Failure count(Stats& stats) const {
         if (detail::Failure failure = check_open()) return failure;

@@ -41,6 +41,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path
     Failure failure = open_store_file(file_, path_, options, created);
     if (!failure) failure = open_content(options, created);
     is_ready_ = !failure;
+    trusting_ = options.verify == Verify::after_crash && recovery_.outcome == Recovery::Outcome::clean;
     if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
     return failure;
 }

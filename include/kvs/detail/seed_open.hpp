@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <kvs/detail/open_file.hpp>
+#include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/seed_engine.hpp>
 
 namespace kvs::detail {
@@ -138,6 +139,11 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::check_header() {
     if (key_length != KeyLen)
         return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),
                 Fact::of_bytes(key_length)};
+    std::byte word[8] = {};
+    if (Failure failure = file_.read(word, sizeof word, pair_layout::superblocks_offset, bytes)) return failure;
+    if (bytes == sizeof word && load_big_endian<8>(word) == pair_layout::superblock::magic_word)
+        return {errc::policy_mismatch, "the file was made with other policies",
+                Fact::of_text("kvs::NoBackup, the seed format"), Fact::of_text("kvs::AbBackup")};
     if (file_bytes_ < layout::records_offset)
         return {errc::corrupt, "the file is shorter than its index", Fact::at_least(layout::records_offset),
                 Fact::of_bytes(file_bytes_)};
