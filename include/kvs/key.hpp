@@ -133,6 +133,7 @@ public:
 
 private:
     struct Words {};
+    static constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15u;  // its fraction, times 2^64
 
     constexpr Key(std::string_view text, Words) noexcept
         : length_(text.size() < UINT32_MAX ? static_cast<std::uint32_t>(text.size()) : UINT32_MAX) {
@@ -151,7 +152,9 @@ private:
             const std::uint64_t filler = ~std::uint64_t{0};
             has_nul |= detail::has_zero_byte(words_[word] | (filler ^ detail::keep_first(filler, rest.size())));
         }
-        quick_hash_ = mixed;
+        // Once more, so that the last characters too count in the upper bits, which choose a place: numbered keys of
+        // one length would share a few.
+        quick_hash_ = mixed * golden_ratio;
         if (length_ > KeyLen)
             code_ = errc::key_too_long;
         else if (any == 0)
@@ -164,7 +167,7 @@ private:
         words_[at] = word;
         any |= word;
         // Multiplication by the golden ratio's fraction spreads bits upwards; the rotation brings them down again.
-        mixed = std::rotl((mixed ^ word) * 0x9e3779b97f4a7c15u, 29);
+        mixed = std::rotl((mixed ^ word) * golden_ratio, 29);
     }
 
     /// The last `count` (1 to 7) characters, by one load where the text is long enough.

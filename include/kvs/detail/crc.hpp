@@ -34,14 +34,26 @@ inline constexpr std::array<std::uint32_t, 256> crc32c_table = [] {
     return table;
 }();
 
+/// True if the processor computes CRC-32C by an instruction.
+inline const bool has_crc32c_instruction = [] {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("sse4.2") != 0;
+#elif defined(__ARM_FEATURE_CRC32)
+    return true;
+#else
+    return false;
+#endif
+}();
+
 /// A CRC-32C on its way: words in memory order go in, the checksum comes out.
 class Crc32cState {
 public:
     /// `portable` leaves the instruction aside; for tests.
-    explicit Crc32cState(bool portable = false) noexcept : use_instruction_(has_instruction() && !portable) {}
+    explicit Crc32cState(bool portable = false) noexcept : use_instruction_(has_crc32c_instruction && !portable) {}
 
     /// Eight bytes, as a word in memory order.
-    void add(std::uint64_t word) noexcept {
+    [[gnu::always_inline]] inline void add(std::uint64_t word) noexcept {
 #if defined(__x86_64__)
         if (use_instruction_) [[likely]] {
             // Written as such because a function with a target attribute cannot be inlined into those without.
@@ -54,26 +66,21 @@ public:
             return;
         }
 #endif
-        for (unsigned i = 0; i < 8; ++i) {
-            const unsigned shift = little_endian ? 8 * i : 8 * (7 - i);
-            state_ = state_ >> 8 ^ crc32c_table[(state_ ^ word >> shift) & 0xff];
-        }
+        state_ = add_portably(static_cast<std::uint32_t>(state_), word);
     }
 
     std::uint32_t value() const noexcept { return ~static_cast<std::uint32_t>(state_); }
 
-    static bool has_instruction() noexcept {
-#if defined(__x86_64__)
-        static const bool has = __builtin_cpu_supports("sse4.2") != 0;
-        return has;
-#elif defined(__ARM_FEATURE_CRC32)
-        return true;
-#else
-        return false;
-#endif
+private:
+    /// By value, so that the state can stay in a register.
+    [[gnu::noinline]] static std::uint32_t add_portably(std::uint32_t state, std::uint64_t word) noexcept {
+        for (unsigned i = 0; i < 8; ++i) {
+            const unsigned shift = little_endian ? 8 * i : 8 * (7 - i);
+            state = state >> 8 ^ crc32c_table[(state ^ word >> shift) & 0xff];
+        }
+        return state;
     }
 
-private:
     std::uint64_t state_ = 0xffffffffu;
     bool use_instruction_;
 };
@@ -105,7 +112,7 @@ inline constexpr std::array<std::array<std::uint16_t, 256>, 6> crc16_tables = []
 
 /// The CRC-16 of six bytes, given as the low 48 bits of a number, the highest byte first. Linear: of two numbers
 /// combined by exclusive or it is the exclusive or of theirs.
-constexpr std::uint16_t crc16_of_48_bits(std::uint64_t bits) noexcept {
+[[gnu::always_inline]] constexpr std::uint16_t crc16_of_48_bits(std::uint64_t bits) noexcept {
     unsigned crc = 0;
     for (unsigned i = 0; i < 6; ++i) crc ^= crc16_tables[i][bits >> 8 * i & 0xff];
     return static_cast<std::uint16_t>(crc);

@@ -67,7 +67,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put(const KeyType& key, co
     {
         const Guard<WriterLock> one_writer(writers_);
         if (Failure failure = before_change()) return failure;
-        if (Failure failure = put_locked(key, key.hash(), value, length)) return failure;
+        if (!put_by_hint(key, value, length))
+            if (Failure failure = put_locked(key, key.hash(), value, length)) return failure;
     }
     return durability_.after_write();
 }
@@ -271,6 +272,35 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::store_record(const KeyType
     region_.publish_word(slot_at(place, 1), 0);
     region_.template publish<4>(place.record + pair_layout::link_offset(KeyLen, place.length), 0);
     return {};
+}
+
+/// The short way: the key's record is where it was before, and has the right length. False says nothing.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+bool PairEngine<KeyLen, Sharing, Index, Platform>::put_by_hint(const KeyType& key, const Encoded& value,
+                                                               unsigned length) noexcept {
+    const Hint hint = hints_.find(key.quick_hash());
+    if (!hint || hint.length() != length || !is_right(hint, key)) return false;
+    const Place place{hint.record(), length};
+    const View view = look(place, key.words());
+    if (view.state != View::State::live || view.damage) return false;
+    unsigned which = 0;
+    const bool is_idle = may_overwrite(view, which);
+    const SlotImage image = image_of(place, which, &value, key.words(), next_epoch());
+    const typename Versions::Change change(versions_, hint.version());
+    if (is_idle)
+        store_idle(image);
+    else
+        replace(image);
+    return true;
+}
+
+/// One slot by the journal.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::replace(const SlotImage& image) noexcept {
+    journal_.begin();
+    add_slot(image);
+    journal_.commit();
+    journal_.apply();
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>

@@ -125,12 +125,8 @@ public:
         if (layout::value_bytes(hint.length()) != Bytes) return false;
         const std::uint32_t noted = versions_.note(hint.version());
         if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
-        const Place place{hint.record(), hint.length()};
-        const View view = look(place, key.words());
-        if (view.state != View::State::live || view.damage || view.header.type() != static_cast<std::uint8_t>(type))
-            return false;
-        bits = region_.template load<Bytes>(slot_at(place, view.which) + pair_layout::slot_header_bytes);
-        return versions_.is_still(hint.version(), noted);
+        return load_exact<Bytes>(hint.record(), key.words(), static_cast<std::uint8_t>(type), bits) &&
+               versions_.is_still(hint.version(), noted);
     }
 
     /// Finds the key and lets `decode(Stored<SlotSource>)` take its value; `decode` may run several times. `preferred`
@@ -273,11 +269,40 @@ private:
 
     // ---- slots -----------------------------------------------------------------------------------------------------
 
+    /// `look` and the load of a number, for the commonest read: all sizes are known when this is compiled, and what is
+    /// not as it mostly is goes the long way.
+    template <unsigned Bytes>
+    [[gnu::always_inline]] inline bool load_exact(std::uint64_t record, const std::uint64_t* key, std::uint8_t type,
+                                                  std::uint64_t& bits) const noexcept {
+        constexpr auto length = static_cast<unsigned>(std::countr_zero(Bytes));
+        constexpr std::uint64_t distance = pair_layout::slot_bytes(length);
+        const std::uint64_t first = record + pair_layout::slot_offset(KeyLen, length, 0);
+        const SlotHeader a = header_at(first);
+        const SlotHeader b = header_at(first + distance);
+        const std::uint64_t newest = shared_word(pair_shared::durable_epoch) + 1;  // behind the headers, as in `look`
+        const bool is_b = b.epoch() > a.epoch();
+        const std::uint64_t slot = is_b ? first + distance : first;
+        const SlotHeader header = is_b ? b : a;
+        const SlotHeader other = is_b ? a : b;
+        const std::uint64_t second = region_.load_word(slot + 8);
+        const std::uint64_t value = region_.load_word(slot + pair_layout::slot_header_bytes);
+        Crc32cState crc;
+        for (std::size_t i = 0; i < KeyType::word_count; ++i) crc.add(key[i]);
+        crc.add(memory_order(header.word()));
+        crc.add(second & memory_order(0xffffffffu));
+        crc.add(value);
+        bits = memory_order(value) >> 8 * (8 - Bytes);
+        const std::uint64_t sound = std::uint64_t{crc.value()} << 32 | Bytes;
+        const bool other_good = other.is_empty() || other.is_good(is_b ? first : first + distance);
+        return memory_order(second) == sound && header.type() == type && header.epoch() <= newest &&
+               header.epoch() > shared_word(pair_shared::void_epoch) && other_good;
+    }
+
     SlotHeader header_at(std::uint64_t slot) const noexcept { return SlotHeader(region_.template load<8>(slot)); }
 
     /// The checksum of a slot as it should be. `second` is its second word, in memory order; its half that holds the
     /// checksum counts as NUL.
-    static void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header, std::uint64_t second,
+    [[gnu::always_inline]] static inline void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header, std::uint64_t second,
                               const std::uint64_t* key) noexcept {
         if (header.is_deleted())
             crc.add(memory_order(place.record));
@@ -307,9 +332,10 @@ private:
         return crc.value() == words >> 32;
     }
 
-    /// Looks at both slots of a record whose key is `key`. Both headers are checked, and the checksum of the slot that
-    /// is taken: else a flipped bit in the newer epoch would bring back the older value, and nobody would know.
-    [[gnu::always_inline]] inline View look(const Place& place, const std::uint64_t* key) const noexcept {
+    /// Looks at both slots of a record whose key is `key`. The slot that is taken is proved by its checksum, which covers
+    /// its header, the other header by its check: else a flipped bit in the newer epoch would bring back the older
+    /// value, and nobody would know.
+    View look(const Place& place, const std::uint64_t* key) const noexcept {
         const SlotHeader a = header_at(slot_at(place, 0));
         const SlotHeader b = header_at(slot_at(place, 1));
         // Behind the headers: a writer raises D before it writes slots of the epoch above.
@@ -319,16 +345,16 @@ private:
         const unsigned which = first_is_b ? 1 : 0;
         const SlotHeader header = first_is_b ? b : a;
         const SlotHeader other = first_is_b ? a : b;
-        const bool good = header.is_good(slot_at(place, which)) && header.epoch() <= newest;
+        const bool in_time = header.epoch() <= newest && header.epoch() > voided;
         const bool other_good = other.is_empty() || other.is_good(slot_at(place, 1 - which));
-        if (good && other_good && header.epoch() > voided && (trusting_ || is_intact(place, which, header, key)))
+        if (in_time && other_good && (trusting_ ? header.is_good(slot_at(place, which)) : is_intact(place, which, header, key)))
             [[likely]]
             return {header.is_deleted() ? View::State::dead : View::State::live, which, header, false};
         return look_closely(place, key, which, header, other, newest, voided);
     }
 
     /// The same where something is void, empty or damaged.
-    View look_closely(const Place& place, const std::uint64_t* key, unsigned which, SlotHeader header,
+    [[gnu::noinline]] View look_closely(const Place& place, const std::uint64_t* key, unsigned which, SlotHeader header,
                       SlotHeader other, std::uint64_t newest, std::uint64_t voided) const noexcept {
         View view;
         for (const unsigned slot : {which, 1 - which}) {
@@ -557,6 +583,8 @@ private:
     Failure store_record(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link,
                          std::uint32_t bucket) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
+    bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
+    void replace(const SlotImage& image) noexcept;
     void add_erasure(const Place& place, const View& view);
     Failure ensure_space(std::uint64_t end) noexcept;
     void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;

@@ -86,8 +86,8 @@ inline constexpr std::uint64_t journal_valid = word(14);  ///< 1 = the journal i
 inline constexpr std::uint64_t journal_words = word(15);
 inline constexpr std::uint64_t journal_place = word(16);  ///< offset of its first word
 
-inline constexpr std::uint64_t counters = shared_offset + page_bytes;  ///< u32[1024]
-inline constexpr std::uint32_t counter_count = 1024;
+inline constexpr std::uint64_t counters = shared_offset + page_bytes;  ///< u32[256]
+inline constexpr std::uint32_t counter_count = 256;                    ///< as many as a `Hint` can tell apart
 inline constexpr std::uint64_t journal = counters + page_bytes;
 /// Room for any change of one key: a key, a slot of 64 KiB, and some words.
 inline constexpr std::uint64_t journal_bytes = 22 * page_bytes;
@@ -168,13 +168,13 @@ public:
     constexpr std::uint8_t type() const noexcept { return static_cast<std::uint8_t>(word_ >> 16); }
     constexpr bool is_deleted() const noexcept { return type() == deleted; }
     /// True if the check is right for a slot at this offset; not for an empty one.
-    constexpr bool is_good(std::uint64_t offset) const noexcept {
+    [[gnu::always_inline]] constexpr bool is_good(std::uint64_t offset) const noexcept {
         return (word_ & 0xffff) == check_of(word_, offset);
     }
 
 private:
     /// Of epoch and type, and of the offset, so that a slot found in another's place is not taken for it.
-    static constexpr std::uint64_t check_of(std::uint64_t word, std::uint64_t offset) noexcept {
+    [[gnu::always_inline]] static constexpr std::uint64_t check_of(std::uint64_t word, std::uint64_t offset) noexcept {
         return crc16_of_48_bits(word >> 16) ^ (offset >> 3 & 0xffff);
     }
 
