@@ -43,6 +43,12 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::resume_after_kill() {
     make_usable();
     if (Failure failure = check_shared()) return failure;
     if (read_only_) return {};
+    // A superblock newer than all that can be read was damaged: what it made durable has to become so again.
+    Superblock counting;
+    unsigned copy = 0;
+    if (Superblocks<Region>(region_).read_counting(counting, copy) &&
+        shared_word(pair_shared::durable_generation) > counting.generation)
+        region_.publish_word(pair_shared::pending, 1);
     if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
     return make_sure();
 }

@@ -1,0 +1,480 @@
+// Stores of pairs: what open finds, what is refused, what damage does, what is mended.
+#include <kvs/detail/pair_layout.hpp>
+#include <kvs/kvs.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../catch.hpp"
+#include "../support/child.hpp"
+#include "../support/expect_error.hpp"
+#include "../support/temp_dir.hpp"
+
+namespace {
+
+using kvs_test::expect_error;
+using kvs_test::TempDir;
+namespace pair_layout = kvs::detail::pair_layout;
+using Outcome = kvs::Recovery::Outcome;
+
+/// A machine that a test starts anew, and flushes that fail when it says so.
+struct Machine : kvs::detail::NativePlatform {
+    static inline std::uint64_t boot = 1;
+    static inline int flush_error = 0;
+    static int boot_id(std::uint64_t (&id)[2]) noexcept {
+        id[0] = boot;
+        id[1] = 7;
+        return 0;
+    }
+    static int flush(File file) noexcept { return flush_error != 0 ? flush_error : kvs::detail::NativePlatform::flush(file); }
+};
+using Store = kvs::Store<16, Machine>;
+const kvs::Options manual{.sync = kvs::sync_manual};
+
+std::string contents_of(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::ostringstream bytes;
+    bytes << file.rdbuf();
+    return bytes.str();
+}
+void change_file(const std::string& path, std::uint64_t offset, const std::string& bytes) {
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file << bytes;
+}
+void flip(const std::string& path, std::uint64_t offset, unsigned bit = 0) {
+    const std::string file = contents_of(path);
+    change_file(path, offset, std::string(1, static_cast<char>(file.at(offset) ^ (1 << bit))));
+}
+
+/// Runs `use` on a store in a child, which then dies without closing it.
+template <class Use>
+void die_after(const std::string& path, Use use) {
+    const std::string problem = kvs_test::in_child([&] {
+        auto* store = new Store(path, manual);
+        use(*store);
+        return std::string();
+    });
+    REQUIRE(problem == "");
+}
+
+/// Where the slots of the only record that holds `value` as text are.
+std::vector<std::uint64_t> slots_with(const std::string& path, const std::string& value) {
+    std::vector<std::uint64_t> slots;
+    const std::string file = contents_of(path);
+    for (std::size_t at = file.find(value, pair_layout::records_offset); at != std::string::npos;
+         at = file.find(value, at + 1))
+        slots.push_back(at - pair_layout::slot_header_bytes);
+    return slots;
+}
+
+}  // namespace
+
+TEST_CASE("open says what it found: created, clean, killed, power loss", "[pairs][recovery]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        CHECK(store.recovery().outcome == Outcome::created);
+        store.set("durable", 1);
+    }
+    {
+        const Store store(path, manual);
+        CHECK(store.recovery().outcome == Outcome::clean);
+        CHECK(store.recovery().keys == 1);
+    }
+    die_after(path, [](Store& store) {
+        store.set("synced", "value");
+        store.sync();
+        store.set("durable", 2);
+        store.set("new", 3);
+        store.erase("synced");
+    });
+    const std::string killed = contents_of(path);
+    {
+        // A killed process loses nothing that it acknowledged.
+        const Store store(path, manual);
+        CHECK(store.recovery().outcome == Outcome::killed);
+        CHECK(store.get<int>("durable") == 2);
+        CHECK(store.get<int>("new") == 3);
+        CHECK_FALSE(store.contains("synced"));
+        CHECK(store.size() == 2);
+        CHECK(store.verify().ok());
+        CHECK_FALSE(store.recovery().damaged());
+    }
+    {
+        const std::string other = dir.file("copy.akvs");
+        std::ofstream(other, std::ios::binary) << killed;
+        // A copy by other means than copy_to is another place: only the last sync counts.
+        const Store store(other, manual);
+        CHECK(store.recovery().outcome == Outcome::power_loss);
+        CHECK(store.get<int>("durable") == 1);
+        CHECK(store.get<std::string>("synced") == "value");
+        CHECK_FALSE(store.contains("new"));
+        CHECK(store.size() == 2);
+        CHECK(store.recovery().rolled_back == 2);
+        CHECK_FALSE(store.recovery().damaged());
+        CHECK(store.verify().ok());
+    }
+    die_after(path, [](Store& store) { store.set("durable", 5); });
+    ++Machine::boot;
+    {
+        const Store store(path, manual);
+        CHECK(store.recovery().outcome == Outcome::power_loss);
+        CHECK(store.get<int>("durable") == 2);
+        CHECK(store.verify().ok());
+    }
+    CHECK(Store(path, manual).recovery().outcome == Outcome::clean);
+}
+
+TEST_CASE("a read-only handle sees the recovered state and leaves the file as it is", "[pairs][recovery]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    die_after(path, [](Store& store) {
+        store.set("a", 1);
+        store.sync();
+        store.set("a", 2);
+        store.set("b", std::string(5000, 'b'));
+    });
+    const std::string before = contents_of(path);
+    const kvs::Options reading{.mode = kvs::Mode::read_only};
+    {
+        Store store(path, reading);
+        CHECK(store.recovery().outcome == Outcome::killed);
+        CHECK(store.get<int>("a") == 2);
+        CHECK(store.get<std::string>("b") == std::string(5000, 'b'));
+        expect_error(kvs::errc::read_only, {"read-only"}, [&] { store.set("a", 3); });
+        expect_error(kvs::errc::read_only, {"read-only"}, [&] { store.batch([](auto& b) { b.set("a", 3); }); });
+        expect_error(kvs::errc::read_only, {"read-only"}, [&] { store.clear(); });
+        CHECK(store.verify().ok());
+        store.sync();
+    }
+    ++Machine::boot;
+    {
+        const Store store(path, reading);
+        CHECK(store.recovery().outcome == Outcome::power_loss);
+        CHECK(store.get<int>("a") == 1);
+        CHECK(store.size() == 1);
+        CHECK(store.verify().ok());
+    }
+    CHECK(contents_of(path) == before);
+}
+
+TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]") {
+    TempDir dir;
+    const std::string pairs = dir.file("pairs"), seed = dir.file("seed"), chains = dir.file("chains");
+    Store(pairs, manual).set("k", 1);
+    kvs::SeedStore<16>(seed).set("k", 1);
+    kvs::Store<16, kvs::ChainIndex>(chains).set("k", 1);
+    const std::string before = contents_of(pairs) + contents_of(seed) + contents_of(chains);
+    expect_error(kvs::errc::policy_mismatch, {seed, "wanted kvs::AbBackup", "found kvs::NoBackup"}, [&] { Store s(seed); });
+    expect_error(kvs::errc::policy_mismatch, {pairs, "wanted kvs::NoBackup", "found kvs::AbBackup"},
+                 [&] { kvs::SeedStore<16> s(pairs); });
+    expect_error(kvs::errc::policy_mismatch, {"wanted kvs::GrowingIndex", "found kvs::ChainIndex"}, [&] { Store s(chains); });
+    expect_error(kvs::errc::policy_mismatch, {"wanted kvs::ChainIndex", "found kvs::GrowingIndex"},
+                 [&] { kvs::Store<16, kvs::ChainIndex> s(pairs); });
+    expect_error(kvs::errc::key_length_mismatch, {"wanted 8 bytes", "found 16 bytes"}, [&] { kvs::Store<8> s(pairs); });
+    const std::string foreign = dir.file("foreign");
+    std::ofstream(foreign) << std::string(500000, 'x');
+    expect_error(kvs::errc::not_a_store, {foreign, "AKVS"}, [&] { Store s(foreign); });
+    CHECK(contents_of(foreign) == std::string(500000, 'x'));
+    CHECK(contents_of(pairs) + contents_of(seed) + contents_of(chains) == before);
+
+    const Store open(pairs, manual);
+    expect_error(kvs::errc::in_use, {pairs}, [&] { Store s(pairs); });
+    expect_error(kvs::errc::in_use, {pairs}, [&] { Store s(pairs, {.mode = kvs::Mode::read_only}); });
+}
+
+TEST_CASE("a newer format version is refused with both numbers", "[pairs]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    Store(path, manual).set("k", 1);
+    for (unsigned page = 0; page < 4; ++page) {
+        const std::uint64_t offset = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
+        std::string block = contents_of(path).substr(offset, 160);
+        block[11] = 9;
+        const std::uint32_t sum = kvs::detail::crc32c_of_words(block.data(), 152);
+        for (unsigned i = 0; i < 4; ++i) block[156 + i] = static_cast<char>(sum >> 8 * (3 - i));
+        change_file(path, offset, block);
+    }
+    const std::string before = contents_of(path);
+    expect_error(kvs::errc::version_mismatch, {path, "wanted 1", "found 9"}, [&] { Store s(path); });
+    CHECK(contents_of(path) == before);
+}
+
+TEST_CASE("a batch is all or nothing, in order, and owns what it was given", "[pairs][batch]") {
+    TempDir dir;
+    Store store(dir.file(), manual);
+    store.set("gone", 1);
+    store.batch([&](auto& batch) {
+        std::string text = "first";
+        batch.set("a", text);
+        text = "overwritten";
+        batch.set("b", 2);
+        batch.set("b", std::string(3000, 'b'));
+        batch.erase("gone");
+        batch.erase("absent");
+        CHECK_FALSE(store.contains("a"));  // nothing has happened yet, and the store can be used
+        CHECK(batch.size() == 5);
+    });
+    CHECK(store.get<std::string>("a") == "first");
+    CHECK(store.get<std::string>("b") == std::string(3000, 'b'));
+    CHECK_FALSE(store.contains("gone"));
+    CHECK(store.size() == 2);
+
+    struct Stop {};
+    CHECK_THROWS_AS(store.batch([](auto& batch) {
+        batch.set("a", 1);
+        throw Stop();
+    }),
+                    Stop);
+    expect_error(kvs::errc::not_text, {"\"c\""}, [&] {
+        store.batch([](auto& batch) {
+            batch.set("a", 1);
+            batch.set("c", std::string("\xff"));
+        });
+    });
+    expect_error(kvs::errc::key_too_long, {"at most 16 bytes"},
+                 [&] { store.batch([](auto& batch) { batch.set(std::string(17, 'k'), 1); }); });
+    expect_error(kvs::errc::value_too_long, {}, [&] {
+        store.batch([](auto& batch) {
+            batch.set("a", 1);
+            batch.set("d", std::string(65537, 'x'));
+        });
+    });
+    std::error_code error;
+    store.batch([](auto& batch) { batch.set(std::string(), 1); }, error);
+    CHECK(error == kvs::errc::key_empty);
+    CHECK(store.get<std::string>("a") == "first");
+    CHECK(store.size() == 2);
+    CHECK(store.verify().ok());
+
+    // More than the room in the shared area: the journal lies behind the records.
+    store.batch([](auto& batch) {
+        for (int i = 0; i < 40; ++i) batch.set("big" + std::to_string(i), std::string(60000, static_cast<char>('a' + i % 26)));
+        for (int i = 0; i < 3000; ++i) batch.set("n" + std::to_string(i), i);
+    });
+    store.batch([](auto& batch) {
+        for (int i = 0; i < 40; ++i) batch.set("big" + std::to_string(i), std::string(60000, static_cast<char>('A' + i % 26)));
+    });
+    CHECK(store.size() == 3042);
+    CHECK(store.get<std::string>("big39") == std::string(60000, 'N'));
+    CHECK(store.get<int>("n2999") == 2999);
+    CHECK(store.verify().ok());
+}
+
+TEST_CASE("a damaged copy is answered by the other one and reported, two are an error", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("k", "the older value");
+        store.sync();
+        store.set("k", "the newer value");
+        store.set("other", 7);
+    }
+    const std::string whole = contents_of(path);
+    const std::uint64_t newer = slots_with(path, "the newer value").at(0);
+    const std::uint64_t older = slots_with(path, "the older value").at(0);
+    std::vector<std::string> reported;
+    kvs::Options options = manual;
+    options.on_damage = [&](const kvs::Damage& damage) { reported.push_back(std::string(damage.key)); };
+    for (const std::uint64_t byte : {0u, 3u, 5u, 6u, 8u, 12u, 15u, 20u}) {
+        INFO("byte " << byte);
+        std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+        flip(path, newer + byte, 1);
+        reported.clear();
+        {
+            Store store(path, options);
+            CHECK(store.get<std::string>("k") == "the older value");
+            CHECK(reported == std::vector<std::string>{"k"});
+            CHECK(store.get<int>("other") == 7);
+            CHECK_FALSE(store.verify().ok());
+            // What is mended stays so.
+            CHECK(store.repair().ok());
+            CHECK(store.get<std::string>("k") == "the older value");
+            reported.clear();
+            CHECK(store.contains("k"));
+            CHECK(reported.empty());
+        }
+        Store store(path, options);
+        CHECK(store.recovery().outcome == Outcome::clean);
+        CHECK(store.get<std::string>("k") == "the older value");
+        store.set("k", "the newest value");
+        CHECK(store.get<std::string>("k") == "the newest value");
+        CHECK(store.verify().ok());
+    }
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+    flip(path, newer + 20);
+    flip(path, older + 20);
+    Store store(path, options);
+    expect_error(kvs::errc::corrupt, {path, "\"k\"", "damaged"}, [&] { (void)store.get<std::string>("k"); });
+    expect_error(kvs::errc::corrupt, {"\"k\""}, [&] { (void)store.contains("k"); });
+    CHECK(store.get<int>("other") == 7);
+    CHECK(store.repair().problem_count != 0);
+    store.set("k", 1);  // a value mends it
+    CHECK(store.get<int>("k") == 1);
+    CHECK(store.get<int>("other") == 7);
+}
+
+TEST_CASE("a flipped bit in a key is not an absent key", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("some key", "some value");
+    }
+    const std::uint64_t slot = slots_with(path, "some value").at(0);
+    flip(path, slot - 1 - 16 + 2);  // of slot A: the key of 16 bytes and the type byte are before it
+    const Store store(path, manual);
+    expect_error(kvs::errc::corrupt, {"\"some key\""}, [&] { (void)store.get<std::string>("some key"); });
+    CHECK_FALSE(store.verify().ok());
+}
+
+TEST_CASE("superblocks: one good page of four is enough, none needs salvage", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("a", 1);
+        store.set("b", "text");
+        store.sync();
+        store.set("a", 2);
+    }
+    const std::string whole = contents_of(path);
+    const std::string page(pair_layout::page_bytes, '\xa5');
+    for (unsigned good = 0; good < 4; ++good) {
+        std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+        for (unsigned i = 0; i < 4; ++i)
+            if (i != good) change_file(path, pair_layout::superblocks_offset + i * page.size(), page);
+        Store store(path, manual);
+        CHECK(store.recovery().damaged_superblocks == 3);
+        CHECK(store.recovery().damaged());
+        // The older copy says "not clean", and the memory of this boot has the rest.
+        CHECK(store.get<int>("a") == 2);
+        CHECK(store.get<std::string>("b") == "text");
+        CHECK_FALSE(store.verify().ok());
+        CHECK(store.repair().ok());
+    }
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+    for (unsigned i = 0; i < 4; ++i) flip(path, pair_layout::superblocks_offset + i * page.size() + 40);
+    const std::string broken = contents_of(path);
+    expect_error(kvs::errc::corrupt, {path, "salvage"}, [&] { Store s(path, manual); });
+    CHECK(contents_of(path) == broken);
+    kvs::Options salvaging = manual;
+    salvaging.salvage = true;
+    {
+        Store store(path, salvaging);
+        CHECK(store.recovery().salvaged);
+        CHECK(store.get<int>("a") == 2);
+        CHECK(store.get<std::string>("b") == "text");
+        CHECK(store.size() == 2);
+        store.set("c", 3);
+        CHECK(store.verify().ok());
+    }
+    Store store(path, manual);
+    CHECK(store.recovery().outcome == Outcome::clean);
+    CHECK(store.size() == 3);
+    CHECK(store.verify().ok());
+}
+
+TEST_CASE("a damaged header is replaced by what the superblock knows", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    Store(path, manual).set("k", 1);
+    change_file(path, 0, "XKVS");
+    flip(path, 7, 3);
+    Store store(path, manual);
+    CHECK(store.recovery().header_damaged);
+    CHECK(store.get<int>("k") == 1);
+    CHECK(store.repair().ok());
+    CHECK(contents_of(path).substr(0, 4) == "AKVS");
+}
+
+TEST_CASE("a file cut short below its end serves what is left and says what is lost", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        for (int i = 0; i < 200; ++i) store.set("key" + std::to_string(i), i);
+    }
+    const std::uint64_t size = std::filesystem::file_size(path);
+    std::filesystem::resize_file(path, size - 3000);
+    for (const kvs::Mode mode : {kvs::Mode::read_only, kvs::Mode::open_existing}) {
+        Store store(path, {.mode = mode, .sync = kvs::sync_manual});
+        CHECK(store.recovery().lost_bytes == 3000);
+        CHECK(store.recovery().lost_records > 20);
+        int served = 0, damaged = 0;
+        for (int i = 0; i < 200; ++i) {
+            std::error_code error;
+            const auto value = store.get<int>("key" + std::to_string(i), error);
+            served += value == i ? 1 : 0;
+            damaged += error == kvs::errc::corrupt ? 1 : 0;
+        }
+        CHECK(served > 100);
+        CHECK(served + damaged == 200);
+        CHECK_FALSE(store.verify().ok());
+    }
+}
+
+TEST_CASE("after a failed flush nothing is promised until the store has been opened anew", "[pairs][failed]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("a", 1);
+        store.sync();
+        store.set("a", 2);
+        Machine::flush_error = EIO;
+        expect_error(kvs::errc::io_error, {path, "flush"}, [&] { store.sync(); });
+        Machine::flush_error = 0;
+        expect_error(kvs::errc::not_durable, {path}, [&] { store.sync(); });
+        expect_error(kvs::errc::not_durable, {path}, [&] { store.set("a", 3); });
+        expect_error(kvs::errc::not_durable, {path}, [&] { store.erase("a"); });
+        expect_error(kvs::errc::not_durable, {path}, [&] { store.clear(); });
+        expect_error(kvs::errc::not_durable, {path}, [&] { store.batch([](auto& b) { b.set("a", 3); }); });
+        CHECK(store.get<int>("a") == 2);  // reads go on
+    }
+    {
+        // If the flushes of the recovery fail, so does the open, and the next one starts again.
+        Machine::flush_error = EIO;
+        expect_error(kvs::errc::io_error, {path}, [&] { Store s(path, manual); });
+        Machine::flush_error = 0;
+    }
+    Store store(path, manual);
+    CHECK(store.recovery().outcome == Outcome::power_loss);
+    CHECK(store.get<int>("a") == 1);
+    store.set("a", 4);
+    store.sync();
+    CHECK(store.verify().ok());
+}
+
+TEST_CASE("a set under sync_each whose flush fails is in place and says that it is not durable", "[pairs][failed]") {
+    TempDir dir;
+    Store store(dir.file(), {.sync = kvs::sync_each});
+    store.set("a", 1);
+    Machine::flush_error = ENOSPC;
+    expect_error(kvs::errc::disk_full, {"flush"}, [&] { store.set("a", 2); });
+    Machine::flush_error = 0;
+    CHECK(store.get<int>("a") == 2);
+    expect_error(kvs::errc::not_durable, {}, [&] { store.set("a", 3); });
+}
+
+TEST_CASE("reads can leave checksums to verify()", "[pairs]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    Store(path, manual).set("k", "some value");
+    flip(path, slots_with(path, "some value").at(0) + 17);
+    kvs::Options trusting = manual;
+    trusting.verify = kvs::Verify::after_crash;
+    const Store store(path, trusting);
+    CHECK(store.get<std::string>("k").value() != "some value");
+    CHECK_FALSE(store.verify().ok());
+}
