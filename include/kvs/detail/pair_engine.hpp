@@ -596,10 +596,11 @@ private:
     Failure sync_now() noexcept;
     Failure sync_locked() noexcept;
     Failure close_locked() noexcept;
-    Failure make_sure() noexcept;
+    Failure make_sure(bool always = false) noexcept;
     Failure flush() noexcept;
     Failure write_superblock(bool clean, std::uint64_t durable_epoch, std::uint64_t durable_end) noexcept;
     Failure mark_in_use() noexcept;
+    Failure complete_superblocks() noexcept;
     Failure check_size() const noexcept;
     void note_durable(const Superblock& superblock) noexcept;
 

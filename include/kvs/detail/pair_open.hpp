@@ -100,6 +100,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
         initialise_shared(superblock, same_place ? 0 : superblock.generation, false);
         // Somebody may have died between storing "clean" and flushing it: the next sync or close makes sure.
         if (same_place && !read_only_) durability_.note_pending();
+        // Nor may half of the pages be missing until something is written: the power failed when it was marked in use.
+        if (recovery_.mended_superblocks >= pair_layout::superblock_twins)
+            if (Failure failure = complete_superblocks()) return failure;
     } else if (same_place) {
         recovery_.outcome = Recovery::Outcome::killed;
         if (Failure failure = resume_after_kill()) return failure;
@@ -260,7 +263,10 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
     if (Failure failure = check_fields(superblock)) return failure;
     geometry_ = Geometry(Weights::from_header(superblock.weights));
     recovery_.header_damaged = !has_magic || key_length != KeyLen || weights != superblock.weights;
-    recovery_.damaged_superblocks = superblocks.damaged_pages();
+    // A death explains bad pages in one copy, the one that was being written, and not in both.
+    const unsigned bad[2] = {superblocks.bad_pages(0), superblocks.bad_pages(1)};
+    (bad[0] != 0 && bad[1] != 0 ? recovery_.damaged_superblocks : recovery_.mended_superblocks) = bad[0] + bad[1];
+    if (recovery_.damaged_superblocks == 0) superblocks.mend();
     return {};
 }
 

@@ -200,6 +200,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Supe
         superblocks.write(1, found);
         if (Failure failure = flush()) return failure;
     }
+    // What was mended of the copy that counts is on the device before the other one is written, whoever mended it.
+    if (Failure failure = flush()) return failure;
     if (Failure failure = write_superblock(false, found.durable_epoch, found.durable_end)) return failure;
     if (after_failure) region_.publish_word(pair_shared::failed, 0);
     in_use_ = true;

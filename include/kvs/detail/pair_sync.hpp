@@ -58,12 +58,12 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::close_locked() noexcept {
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::make_sure() noexcept {
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::make_sure(bool always) noexcept {
     Superblock counting;
     unsigned copy = 0;
     if (!Superblocks<Region>(region_).read_counting(counting, copy))
         return {errc::corrupt, "neither copy of the superblock is valid any more"};
-    if (shared_word(pair_shared::durable_generation) == counting.generation) return {};
+    if (!always && shared_word(pair_shared::durable_generation) == counting.generation) return {};
     if (Failure failure = flush()) return failure;
     note_durable(counting);
     return {};
@@ -113,15 +113,27 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_superblock(bool clea
     return {};
 }
 
-/// Before the first change after a clean open: "not clean" on the device, before anything else is stored.
+/// Before the first change after a clean open: "not clean" on the device, before anything else is stored. A flush comes
+/// first, always: somebody may have mended a page of the superblock and died, and without it the copy that counts could
+/// be a single page while the other copy is torn.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::mark_in_use() noexcept {
-    if (Failure failure = make_sure()) return failure;
+    if (Failure failure = make_sure(true)) return failure;
     const std::uint64_t epoch = shared_word(pair_shared::durable_epoch);
     const std::uint64_t end = shared_word(pair_shared::durable_end);
     if (Failure failure = write_superblock(false, epoch, end)) return failure;
     in_use_ = true;
     return {};
+}
+
+/// Of a clean file one copy of the superblock is gone: it is written again.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::complete_superblocks() noexcept {
+    Superblock one;
+    const Superblocks<Region> superblocks(region_);
+    if (superblocks.read(0, one) && superblocks.read(1, one)) return {};
+    if (Failure failure = make_sure(true)) return failure;
+    return write_superblock(true, shared_word(pair_shared::durable_epoch), shared_word(pair_shared::durable_end));
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>

@@ -4,6 +4,10 @@
 // Of the copies that are valid, the one with the larger generation counts. A copy is written checksum first (as 0), then
 // the fields, then the checksum, so that a page that goes to the device meanwhile is no valid one; the generation rises
 // by 1 and a random number of 16 bits, so that a copy torn in a power cut cannot pass for another.
+//
+// A death while a copy is written leaves that copy's pages torn, or its twins of two generations, and the other copy
+// whole. The next open writes such pages anew, else damage of the twin would find no other. Before the other copy is
+// written, a flush brings that to the device.
 #pragma once
 
 #include <cstdint>
@@ -136,35 +140,51 @@ public:
         return valid;
     }
 
-    /// The number of pages that hold no valid superblock, or another one than their twin.
-    unsigned damaged_pages() const noexcept {
-        unsigned damaged = 0;
+    /// The number of a copy's pages that hold no valid superblock, or an older one than their twin.
+    unsigned bad_pages(unsigned copy) const noexcept {
+        Superblock best;
+        const bool valid = read(copy, best);
+        unsigned bad = 0;
+        for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
+            bad += !valid || !is_page_of(copy, twin, best) ? 1 : 0;
+        return bad;
+    }
+
+    /// Writes such pages anew from their twins. A page that is good is not touched: it may be all that is left. A copy that
+    /// has no good page left stays as it is: it is the next one to be written.
+    void mend() noexcept {
         for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
             Superblock best;
-            const bool valid = read(copy, best);
-            for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
-                Superblock found;
-                const bool good = read_page(region_, pair_layout::superblock_offset(copy, twin), found);
-                damaged += !valid || !good || found.generation != best.generation ? 1 : 0;
-            }
+            if (!read(copy, best)) continue;
+            SuperblockWords words;
+            encode(best, words);
+            for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
+                if (!is_page_of(copy, twin, best)) write_page(pair_layout::superblock_offset(copy, twin), words);
         }
-        return damaged;
     }
 
     /// Writes both twins of a copy.
     void write(unsigned copy, const Superblock& s) noexcept {
-        namespace at = pair_layout::superblock;
         SuperblockWords words;
         encode(s, words);
-        for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
-            const std::uint64_t page = pair_layout::superblock_offset(copy, twin);
-            region_.template publish<8>(page + 8 * at::checksum, 0);
-            for (unsigned i = 0; i < at::checksum; ++i) region_.template publish<8>(page + 8 * i, words[i]);
-            region_.template publish<8>(page + 8 * at::checksum, words[at::checksum]);
-        }
+        for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
+            write_page(pair_layout::superblock_offset(copy, twin), words);
     }
 
 private:
+    bool is_page_of(unsigned copy, unsigned twin, const Superblock& best) const noexcept {
+        Superblock found;
+        return read_page(region_, pair_layout::superblock_offset(copy, twin), found) &&
+               found.generation == best.generation;
+    }
+
+    void write_page(std::uint64_t page, const SuperblockWords& words) noexcept {
+        namespace at = pair_layout::superblock;
+        region_.template publish<8>(page + 8 * at::checksum, 0);
+        for (unsigned i = 0; i < at::checksum; ++i) region_.template publish<8>(page + 8 * i, words[i]);
+        region_.template publish<8>(page + 8 * at::checksum, words[at::checksum]);
+    }
+
     Region& region_;
 };
 

@@ -1,0 +1,64 @@
+// [write-rule] [journal] [insert] [sync] [ensure-durable] [recover] A process killed between any two stores, in every
+// situation that a chain of paired records can be in: exactly the acknowledged operations are there afterwards, the one
+// in flight whole or not at all, and the store works as if nothing had happened. The laboratory (lab/lab.hpp) says how,
+// and how a failure is replayed.
+#include <kvs/kvs.hpp>
+
+#include <string>
+#include <vector>
+
+#include "../catch.hpp"
+#include "../support/campaign.hpp"
+#include "lab/lab.hpp"
+#include "lab/workloads.hpp"
+
+namespace {
+
+using namespace kvs_test::lab;
+
+Effort kills() {
+    Effort effort;
+    effort.power = false;
+    effort.depth = kvs_test::is_long() ? 3 : 2;
+    effort.nest_one_in = 200;
+    effort.nested_images = 10;
+    return effort;
+}
+
+template <class Store>
+void finish(const Lab<Store>& lab) {
+    lab.print("kill");
+    INFO((lab.failures.empty() ? std::string() : lab.failures.front()));
+    CHECK(lab.failures.empty());
+}
+
+}  // namespace
+
+TEST_CASE("a store killed between any two stores: all sequences of three operations", "[pair_kill]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), kills());
+    every_sequence(lab, 3);
+    finish(lab);
+}
+
+TEST_CASE("a store killed between any two stores: counters and lock word too", "[pair_kill]") {
+    Lab<kvs::Store<8, LabPlatform>> lab("8", chosen_keys<8>(3, 1), kills());
+    every_sequence(lab, 2);
+    random_sequences(lab, kvs_test::rounds(10, 300), 20);
+    finish(lab);
+}
+
+TEST_CASE("a store killed between any two stores: other key lengths", "[pair_kill]") {
+    Lab<kvs::Store<3, LabPlatform, kvs::Unshared>> three("3u", chosen_keys<3>(3, 1), kills());
+    every_sequence(three, 2);
+    random_sequences(three, kvs_test::rounds(10, 300), 20);
+    finish(three);
+    Lab<kvs::Store<32, LabPlatform>> long_keys("32", chosen_keys<32>(3, 1), kills());
+    random_sequences(long_keys, kvs_test::rounds(10, 300), 20);
+    finish(long_keys);
+}
+
+TEST_CASE("a store killed between any two stores: long random workloads", "[pair_kill]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(4, 3), kills());
+    random_sequences(lab, kvs_test::rounds(60, 3000), 40);
+    finish(lab);
+}

@@ -1,0 +1,70 @@
+// [write-rule] [sync] [ensure-durable] [recover] [pair-creation] [failed] A power cut at any moment: whatever mixture of
+// the versions since the last completed flush is on the device, the store opens by itself and holds exactly the state
+// after some operation at or after the last completed sync, every batch whole or absent. The laboratory (lab/lab.hpp)
+// says how, and how a failure is replayed.
+#include <kvs/kvs.hpp>
+
+#include <string>
+#include <vector>
+
+#include "../catch.hpp"
+#include "../support/campaign.hpp"
+#include "lab/lab.hpp"
+#include "lab/workloads.hpp"
+
+namespace {
+
+using namespace kvs_test::lab;
+
+Effort cuts(std::size_t quick, std::size_t thorough) {
+    Effort effort;
+    effort.kills = false;
+    effort.depth = 3;
+    effort.images_per_window = static_cast<std::size_t>(kvs_test::rounds(quick, thorough));
+    effort.nested_images = static_cast<std::size_t>(kvs_test::rounds(20, 100));
+    effort.nest_one_in = 1000;
+    return effort;
+}
+
+template <class Store>
+void finish(const Lab<Store>& lab) {
+    lab.print("power");
+    INFO((lab.failures.empty() ? std::string() : lab.failures.front()));
+    CHECK(lab.failures.empty());
+}
+
+}  // namespace
+
+TEST_CASE("the power fails at any moment: all sequences of two operations", "[pair_power]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), cuts(300, 10000));
+    every_sequence(lab, 2);
+    finish(lab);
+}
+
+TEST_CASE("the power fails at any moment: all sequences of three operations", "[pair_power]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), cuts(60, 1000));
+    every_sequence(lab, 3);
+    finish(lab);
+}
+
+TEST_CASE("the power fails at any moment: counters and lock word too", "[pair_power]") {
+    Lab<kvs::Store<8, LabPlatform>> lab("8", chosen_keys<8>(3, 1), cuts(100, 1000));
+    random_sequences(lab, kvs_test::rounds(30, 1000), 20);
+    finish(lab);
+}
+
+TEST_CASE("the power fails at any moment: other key lengths", "[pair_power]") {
+    Lab<kvs::Store<3, LabPlatform, kvs::Unshared>> three("3u", chosen_keys<3>(3, 1), cuts(100, 1000));
+    every_sequence(three, 2);
+    random_sequences(three, kvs_test::rounds(30, 1000), 20);
+    finish(three);
+    Lab<kvs::Store<32, LabPlatform>> long_keys("32", chosen_keys<32>(3, 1), cuts(100, 1000));
+    random_sequences(long_keys, kvs_test::rounds(30, 1000), 20);
+    finish(long_keys);
+}
+
+TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(4, 3), cuts(400, 4000));
+    random_sequences(lab, kvs_test::rounds(100, 5000), 40);
+    finish(lab);
+}
