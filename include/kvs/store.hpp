@@ -182,13 +182,14 @@ public:
     /// The value of a setting, or its fallback if the key is absent. Fails with `type_mismatch`.
     template <class T>
     T get(const Setting<T>& setting) const {
-        auto value = get<T>(setting.template key<KeyLen>());
-        return value ? *std::move(value) : setting.fallback();
+        if (auto value = get<T>(setting.template key<KeyLen>())) return *std::move(value);
+        return setting.fallback();
     }
     template <class T>
     T get(const Setting<T>& setting, std::error_code& error) const noexcept {
-        auto value = get<T>(setting.template key<KeyLen>(), error);
-        return value ? *std::move(value) : setting.fallback();
+        // Not `?:`, where Clang makes a copy of the value: that may allocate, and throw.
+        if (auto value = get<T>(setting.template key<KeyLen>(), error)) return *std::move(value);
+        return setting.fallback();
     }
 
     /// Copies text into a buffer of `char`, or text or bytes into one of `std::byte`, without allocating; the number of

@@ -420,7 +420,7 @@ TEST_CASE("a file cut anywhere in its records opens, and what is left is served"
     }
 }
 
-TEST_CASE("a file of more than 4 GiB is not a store; one of exactly 4 GiB can be", "[bad_files]") {
+TEST_CASE("a file of more than 4 GiB is not a store, one of exactly 4 GiB can be", "[bad_files]") {
     TempDir dir;
     SeedImage image(8);
     image.add_int("k", 1);
@@ -979,7 +979,7 @@ TEST_CASE("files and directories without permission", "[bad_files]") {
 
 // ---- others who have the file open ---------------------------------------------------------------------------------
 
-TEST_CASE("a second writer, or a reader beside a writer, is refused; readers get on", "[bad_files]") {
+TEST_CASE("a second writer, or a reader beside a writer, is refused, while readers get on", "[bad_files]") {
     TempDir dir;
     const std::string path = dir.file();
     { Store(path, quiet).set("k", 1); }

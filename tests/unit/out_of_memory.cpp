@@ -2,7 +2,7 @@
 // not_enough_memory and does not throw, the other one throws std::bad_alloc; nothing has changed, and nothing is lost.
 //
 // This file replaces the global operator new of the test program: it counts, and fails when a test has said so, in the
-// thread of that test alone.
+// thread of that test alone. All of its forms: the nothrow ones of a sanitizer do not call those that are replaced.
 #include <kvs/kvs.hpp>
 
 #include <cstddef>
@@ -50,6 +50,14 @@ struct Memory {
 };
 thread_local Memory memory;
 
+void* get_or_null(std::size_t bytes, std::size_t alignment) noexcept {
+    try {
+        return memory.get(bytes, alignment);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
 }  // namespace
 
 void* operator new(std::size_t bytes) { return memory.get(bytes, 1); }
@@ -57,12 +65,29 @@ void* operator new[](std::size_t bytes) { return memory.get(bytes, 1); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
     return memory.get(bytes, static_cast<std::size_t>(alignment));
 }
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
+    return memory.get(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return get_or_null(bytes, 1); }
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return get_or_null(bytes, 1); }
+void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+    return get_or_null(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+    return get_or_null(bytes, static_cast<std::size_t>(alignment));
+}
 void operator delete(void* at) noexcept { memory.free(at); }
 void operator delete[](void* at) noexcept { memory.free(at); }
 void operator delete(void* at, std::size_t) noexcept { memory.free(at); }
 void operator delete[](void* at, std::size_t) noexcept { memory.free(at); }
 void operator delete(void* at, std::align_val_t) noexcept { memory.free(at); }
+void operator delete[](void* at, std::align_val_t) noexcept { memory.free(at); }
 void operator delete(void* at, std::size_t, std::align_val_t) noexcept { memory.free(at); }
+void operator delete[](void* at, std::size_t, std::align_val_t) noexcept { memory.free(at); }
+void operator delete(void* at, const std::nothrow_t&) noexcept { memory.free(at); }
+void operator delete[](void* at, const std::nothrow_t&) noexcept { memory.free(at); }
+void operator delete(void* at, std::align_val_t, const std::nothrow_t&) noexcept { memory.free(at); }
+void operator delete[](void* at, std::align_val_t, const std::nothrow_t&) noexcept { memory.free(at); }
 
 namespace {
 
