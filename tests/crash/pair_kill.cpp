@@ -59,6 +59,6 @@ TEST_CASE("a store killed between any two stores: other key lengths", "[pair_kil
 
 TEST_CASE("a store killed between any two stores: long random workloads", "[pair_kill]") {
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(4, 3), kills());
-    random_sequences(lab, kvs_test::rounds(60, 3000), 40);
+    random_sequences(lab, kvs_test::rounds(150, 3000), 40);
     finish(lab);
 }

@@ -42,7 +42,7 @@ TEST_CASE("the power fails at any moment: all sequences of two operations", "[pa
 }
 
 TEST_CASE("the power fails at any moment: all sequences of three operations", "[pair_power]") {
-    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), cuts(60, 1000));
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), cuts(100, 1000));
     every_sequence(lab, 3);
     finish(lab);
 }
@@ -65,6 +65,6 @@ TEST_CASE("the power fails at any moment: other key lengths", "[pair_power]") {
 
 TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]") {
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(4, 3), cuts(400, 4000));
-    random_sequences(lab, kvs_test::rounds(100, 5000), 40);
+    random_sequences(lab, kvs_test::rounds(150, 5000), 40);
     finish(lab);
 }

@@ -266,7 +266,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
     // A death explains bad pages in one copy, the one that was being written, and not in both.
     const unsigned bad[2] = {superblocks.bad_pages(0), superblocks.bad_pages(1)};
     (bad[0] != 0 && bad[1] != 0 ? recovery_.damaged_superblocks : recovery_.mended_superblocks) = bad[0] + bad[1];
-    if (recovery_.damaged_superblocks == 0) superblocks.mend();
+    superblocks.mend(recovery_.damaged_superblocks == 0);
     return {};
 }
 

@@ -14,7 +14,8 @@
 // copy. Reaching fewer records than the superblock counts is damage.
 //
 // Then the shared area is made anew, and the superblock copy that is not the one found is written, with the same D and E
-// and with this boot and place as the sign that recovery is complete; one flush. Cut short, it starts again.
+// and with this boot and place as the sign that recovery is complete; a flush. Cut short, it starts again. One flush comes
+// before: what the power cut left of the superblocks is mended, and could be joined with what is written next.
 //
 // [failed] After a failed flush the memory is no better than after a power cut, and the device may hold other bytes than
 // a page that the kernel calls clean. So all pages are stored to, the superblock that counts once more, and all is
@@ -200,7 +201,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Supe
         superblocks.write(1, found);
         if (Failure failure = flush()) return failure;
     }
-    // What was mended of the copy that counts is on the device before the other one is written, whoever mended it.
+    // What was mended of the superblocks is on the device before one of them is written, whoever mended it.
     if (Failure failure = flush()) return failure;
     if (Failure failure = write_superblock(false, found.durable_epoch, found.durable_end)) return failure;
     if (after_failure) region_.publish_word(pair_shared::failed, 0);

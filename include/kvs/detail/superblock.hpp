@@ -151,15 +151,22 @@ public:
     }
 
     /// Writes such pages anew from their twins. A page that is good is not touched: it may be all that is left. A copy that
-    /// has no good page left stays as it is: it is the next one to be written.
-    void mend() noexcept {
+    /// has no good page left loses its checksums: it may lack but a word of the sync that a power cut undid, and the next
+    /// one to write the copy could store just that word, on the device before all others. A flush has to come between.
+    /// Without `twins_too` the pages stay, for `verify` to find.
+    void mend(bool twins_too) noexcept {
         for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
             Superblock best;
-            if (!read(copy, best)) continue;
+            const bool valid = read(copy, best);
             SuperblockWords words;
             encode(best, words);
-            for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
-                if (!is_page_of(copy, twin, best)) write_page(pair_layout::superblock_offset(copy, twin), words);
+            for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
+                const std::uint64_t page = pair_layout::superblock_offset(copy, twin);
+                if (!valid)
+                    region_.template publish<8>(page + 8 * pair_layout::superblock::checksum, 0);
+                else if (twins_too && !is_page_of(copy, twin, best))
+                    write_page(page, words);
+            }
         }
     }
 

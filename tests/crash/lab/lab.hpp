@@ -433,6 +433,7 @@ private:
     /// The crash after a crash: what the next process did is cut in turn.
     void nest(const std::string& id, Timeline& timeline, std::uint64_t chance, unsigned depth) {
         static const std::vector<Ops> continuations{{},
+                                                    {sync},
                                                     {set(0, 0)},
                                                     {erase(0), sync},
                                                     {set(1, 0), sync, set(0, 0)},
@@ -785,6 +786,7 @@ private:
         file.resize(length);
         file.exists = true;
         const auto name = [&] { return window_name + "." + std::to_string(image); };
+        if (trace_ && !only_.empty() && name() == only_) describe(mixer, picks, length);
         Case one{&timeline.history, moment.synced, moment.started, timeline.boot + 1000, chance, true};
         std::shared_ptr<Content> device;
         if (would_nest(name, one, window.depth)) device = std::make_shared<Content>(file.content());
@@ -801,6 +803,14 @@ private:
         file.load(*device);
         nest(name(), again, chance, window.depth);
         file.load(*window.durable);
+    }
+
+    /// For who looks for the reason of a failure: KVS_CRASH and KVS_CRASH_TRACE together.
+    static void describe(const Mixer& mixer, const std::vector<std::size_t>& picks, std::uint64_t length) {
+        std::fprintf(stderr, "length %llu\n", number(length));
+        for (std::size_t u = 0; u < picks.size(); ++u)
+            std::fprintf(stderr, "unit at %llu: version %zu of %zu\n", number(mixer.units[u].offset), picks[u],
+                         mixer.units[u].versions.size());
     }
 
     // ---- one image -------------------------------------------------------------------------------------------------
