@@ -45,8 +45,7 @@ private:
     detail::Failure decode(T& value) const {
         if (!item_.code.known) return {errc::corrupt, "the iterator found damage here, and no entry"};
         if (item_.is_payload) {
-            const detail::PayloadSource source(
-                {reinterpret_cast<const char*>(item_.field.data()), item_.field.size()});
+            const detail::PayloadSource source({reinterpret_cast<const char*>(item_.field.data()), item_.field.size()});
             return detail::Codec<T>::decode(detail::Stored<detail::PayloadSource>{source, 0, item_.code}, value);
         }
         const detail::LocalSource source(item_.field.data());

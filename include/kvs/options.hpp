@@ -83,7 +83,8 @@ public:
     DamageHandler() noexcept = default;
     template <class Function>
     requires(std::is_invocable_v<const Function&, const Damage&> && !std::is_same_v<Function, DamageHandler>)
-    DamageHandler(Function function) : holder_(new Holder<Function>(std::move(function))) {}
+        DamageHandler(Function function)
+        : holder_(new Holder<Function>(std::move(function))) {}
     DamageHandler(const DamageHandler& other) : holder_(other.holder_ != nullptr ? other.holder_->clone() : nullptr) {}
     DamageHandler(DamageHandler&& other) noexcept : holder_(std::exchange(other.holder_, nullptr)) {}
     DamageHandler& operator=(DamageHandler other) noexcept {

@@ -13,6 +13,6 @@
 TEMPLATE_TEST_CASE_SIG("a seed store answers as a map does", "[model]", ((std::size_t N, typename Sharing), N, Sharing),
                        KVS_MODELLED) {
     static_assert(std::is_same_v<kvs::Store<N, kvs::NoBackup, kvs::SharedThreads>, kvs::SeedStore<N>>);
-    kvs_test::model::run_models<N, Sharing, kvs::NoBackup>(
-        20261 + 2 * N + (std::is_same_v<Sharing, kvs::SharedThreads> ? 1 : 0));
+    kvs_test::model::run_models<N, Sharing, kvs::NoBackup>(20261 + 2 * N +
+                                                           (std::is_same_v<Sharing, kvs::SharedThreads> ? 1 : 0));
 }

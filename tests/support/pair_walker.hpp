@@ -1,6 +1,6 @@
-// A second reader of paired files, written from include/kvs/FORMAT_PAIRS.md alone: it includes no header of the library.
-// Takes the bytes of a file that nobody has open, in the state of its counting superblock, and tells what is in it and
-// what is wrong with it. Slow and plain on purpose.
+// A second reader of paired files, written from include/kvs/FORMAT_PAIRS.md alone: it includes no header of the
+// library. Takes the bytes of a file that nobody has open, in the state of its counting superblock, and tells what is
+// in it and what is wrong with it. Slow and plain on purpose.
 #pragma once
 
 #include <algorithm>
@@ -37,8 +37,7 @@ public:
     PairWalk walk() {
         find_superblock();
         if (!result_.valid) return result_;
-        if (file_.compare(0, 4, "AKVS") != 0 || number(4, 2) != result_.key_length ||
-            number(6, 4) != result_.weights)
+        if (file_.compare(0, 4, "AKVS") != 0 || number(4, 2) != result_.key_length || number(6, 4) != result_.weights)
             problem("the header is not the superblock's");
         for (std::uint32_t bucket = 0; bucket < 65536; ++bucket) walk_bucket(bucket);
         if (result_.reached != result_.records) problem("another number of records is reached than counted");
@@ -126,8 +125,7 @@ private:
         const std::uint64_t p = std::uint64_t{1} << log2, m = result_.key_length, s = 16 + (p + 7) / 8 * 8;
         std::uint64_t link = 10 + 4 * std::uint64_t{bucket}, lowest = 380928 + 4;
         while (const std::uint64_t o = number(link, 4)) {
-            const std::string check =
-                big_endian(link, 4) + big_endian(o, 4) + big_endian(bucket, 4) + big_endian(p, 4);
+            const std::string check = big_endian(link, 4) + big_endian(o, 4) + big_endian(bucket, 4) + big_endian(p, 4);
             if (o < lowest || o + m + 1 + 2 * s + 4 > result_.durable_end || (o + m + 1) % 8 != 0 ||
                 (o & (o - 1)) == 0 || number(o - 4, 4) != crc32c(check))
                 return problem("a link of bucket " + std::to_string(bucket) + " leads to no record");

@@ -42,7 +42,8 @@ std::map<std::string, std::string> rows_of_document() {
         std::istringstream cell_stream(line.substr(1));
         for (std::string cell; std::getline(cell_stream, cell, '|');) {
             const std::size_t first = cell.find_first_not_of(' ');
-            cells.push_back(first == std::string::npos ? "" : cell.substr(first, cell.find_last_not_of(' ') - first + 1));
+            cells.push_back(first == std::string::npos ? ""
+                                                       : cell.substr(first, cell.find_last_not_of(' ') - first + 1));
         }
         rows[heading + ": " + cells.at(2)] = cells.at(0) + " " + cells.at(1);
     }
@@ -88,7 +89,9 @@ TEST_CASE("CRC-32C and CRC-16 give the published values, with and without the in
 TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     const std::map<std::string, std::string> document = rows_of_document();
     std::map<std::string, std::string> wanted;
-    const auto file = [&](const char* what, const std::string& where) { wanted["The file: " + std::string(what)] = where; };
+    const auto file = [&](const char* what, const std::string& where) {
+        wanted["The file: " + std::string(what)] = where;
+    };
     file("header, as in the seed format", row(0, kvs::detail::layout::header_bytes));
     file("index, as in the seed format", row(kvs::detail::layout::index_offset, 4 * 65536));
     file("superblock copy 0, first twin", row(pair_layout::superblock_offset(0, 0), pair_layout::page_bytes));
@@ -168,7 +171,8 @@ TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte re
     std::map<std::string, kvs_test::PairWalked> map;
     for (int round = 0; round < 12; ++round) {
         {
-            kvs::Store<7> store(path, {.sync = kvs::sync_manual, .weights = kvs::Weights{16, 16, 64, 128, 512, 1024, 2048, 2048}});
+            kvs::Store<7> store(
+                path, {.sync = kvs::sync_manual, .weights = kvs::Weights{16, 16, 64, 128, 512, 1024, 2048, 2048}});
             for (std::uint64_t i = campaign.pick(200); i != 0; --i) {
                 const std::string key = "k" + std::to_string(campaign.pick(90));
                 switch (campaign.pick(8)) {

@@ -33,7 +33,9 @@ struct Machine : kvs::detail::NativePlatform {
         id[1] = 7;
         return 0;
     }
-    static int flush(File file) noexcept { return flush_error != 0 ? flush_error : kvs::detail::NativePlatform::flush(file); }
+    static int flush(File file) noexcept {
+        return flush_error != 0 ? flush_error : kvs::detail::NativePlatform::flush(file);
+    }
 };
 using Store = kvs::Store<16, Machine>;
 const kvs::Options manual{.sync = kvs::sync_manual};
@@ -174,10 +176,12 @@ TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]"
     kvs::SeedStore<16>(seed).set("k", 1);
     kvs::Store<16, kvs::ChainIndex>(chains).set("k", 1);
     const std::string before = contents_of(pairs) + contents_of(seed) + contents_of(chains);
-    expect_error(kvs::errc::policy_mismatch, {seed, "wanted kvs::AbBackup", "found kvs::NoBackup"}, [&] { Store s(seed); });
+    expect_error(kvs::errc::policy_mismatch, {seed, "wanted kvs::AbBackup", "found kvs::NoBackup"},
+                 [&] { Store s(seed); });
     expect_error(kvs::errc::policy_mismatch, {pairs, "wanted kvs::NoBackup", "found kvs::AbBackup"},
                  [&] { kvs::SeedStore<16> s(pairs); });
-    expect_error(kvs::errc::policy_mismatch, {"wanted kvs::GrowingIndex", "found kvs::ChainIndex"}, [&] { Store s(chains); });
+    expect_error(kvs::errc::policy_mismatch, {"wanted kvs::GrowingIndex", "found kvs::ChainIndex"},
+                 [&] { Store s(chains); });
     expect_error(kvs::errc::policy_mismatch, {"wanted kvs::ChainIndex", "found kvs::GrowingIndex"},
                  [&] { kvs::Store<16, kvs::ChainIndex> s(pairs); });
     expect_error(kvs::errc::key_length_mismatch, {"wanted 8 bytes", "found 16 bytes"}, [&] { kvs::Store<8> s(pairs); });
@@ -258,11 +262,13 @@ TEST_CASE("a batch is all or nothing, in order, and owns what it was given", "[p
 
     // More than the room in the shared area: the journal lies behind the records.
     store.batch([](auto& batch) {
-        for (int i = 0; i < 40; ++i) batch.set("big" + std::to_string(i), std::string(60000, static_cast<char>('a' + i % 26)));
+        for (int i = 0; i < 40; ++i)
+            batch.set("big" + std::to_string(i), std::string(60000, static_cast<char>('a' + i % 26)));
         for (int i = 0; i < 3000; ++i) batch.set("n" + std::to_string(i), i);
     });
     store.batch([](auto& batch) {
-        for (int i = 0; i < 40; ++i) batch.set("big" + std::to_string(i), std::string(60000, static_cast<char>('A' + i % 26)));
+        for (int i = 0; i < 40; ++i)
+            batch.set("big" + std::to_string(i), std::string(60000, static_cast<char>('A' + i % 26)));
     });
     CHECK(store.size() == 3042);
     CHECK(store.get<std::string>("big39") == std::string(60000, 'N'));

@@ -99,7 +99,8 @@ inline constexpr std::array<std::array<std::uint16_t, 256>, 6> crc16_tables = []
     std::array<std::array<std::uint16_t, 256>, 6> tables{};
     for (std::uint32_t byte = 0; byte < 256; ++byte) {
         std::uint32_t remainder = byte << 8;
-        for (int bit = 0; bit < 8; ++bit) remainder = (remainder << 1 ^ ((remainder & 0x8000) != 0 ? 0x1021u : 0u)) & 0xffff;
+        for (int bit = 0; bit < 8; ++bit)
+            remainder = (remainder << 1 ^ ((remainder & 0x8000) != 0 ? 0x1021u : 0u)) & 0xffff;
         tables[0][byte] = static_cast<std::uint16_t>(remainder);
     }
     for (std::size_t i = 1; i < 6; ++i)

@@ -1,6 +1,6 @@
 // The version counters of [readers] (version_table.hpp) in the shared area of the file, for stores whose readers may be
-// other processes. A process that dies leaves counters odd: who opens the file alone, or takes the lock over, evens them
-// by adding one, never by taking it away, else a reader that began before would believe what it read.
+// other processes. A process that dies leaves counters odd: who opens the file alone, or takes the lock over, evens
+// them by adding one, never by taking it away, else a reader that began before would believe what it read.
 #pragma once
 
 #include <cstdint>

@@ -40,8 +40,8 @@ Failure open_store_file(File<Platform>& file, const std::string& path, const Opt
         if (absent && (options.mode == Mode::create_new || options.mode == Mode::open_or_create)) {
             // A name that is neither there nor free is a link to where no file is, or was taken just now.
             const bool first = tries == 0 || options.mode == Mode::create_new;
-            failure = file.open(path.c_str(), access, first ? Creation::exclusive : Creation::if_absent,
-                                options.permissions);
+            failure =
+                file.open(path.c_str(), access, first ? Creation::exclusive : Creation::if_absent, options.permissions);
             created = !failure && first;
             if (failure.code == errc::already_exists && options.mode == Mode::open_or_create) continue;
         }

@@ -59,10 +59,8 @@ public:
         if (target_ + pair_layout::record_bytes(key_length_, length_) > live_end_)
             return {errc::corrupt, "a link points beyond the end of the records", Fact::of_offset(live_end_),
                     Fact::of_offset(target_)};
-        return {errc::corrupt,
-                "a link points to where no record of this chain is",
-                Fact::of_text("a record with the check of this link"),
-                Fact::of_offset(target_)};
+        return {errc::corrupt, "a link points to where no record of this chain is",
+                Fact::of_text("a record with the check of this link"), Fact::of_offset(target_)};
     }
 
 private:

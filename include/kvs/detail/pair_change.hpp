@@ -31,10 +31,10 @@ namespace kvs::detail {
 /// Where a change of one key can go.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 struct PairEngine<KeyLen, Sharing, Index, Platform>::Survey {
-    Found live;              ///< the key's record of the wanted length; record 0 = none
-    Found own;               ///< a dead or damaged one with its key bytes
-    Found free;              ///< a dead one whose deletion is durable
-    std::uint64_t link = 0;  ///< the chain's last link, which is 0
+    Found live;                                         ///< the key's record of the wanted length; record 0 = none
+    Found own;                                          ///< a dead or damaged one with its key bytes
+    Found free;                                         ///< a dead one whose deletion is durable
+    std::uint64_t link = 0;                             ///< the chain's last link, which is 0
     std::array<Found, layout::length_count> elsewhere;  ///< live records of the key in other lengths
     std::size_t elsewhere_count = 0;
 };
@@ -47,10 +47,10 @@ struct PairEngine<KeyLen, Sharing, Index, Platform>::SlotImage {
 
     std::uint64_t offset = 0;
     std::uint64_t words[most_words] = {};
-    std::size_t word_count = 2;        ///< header, checksum and count, value
-    const std::byte* rest = nullptr;   ///< what did not fit, whole words
+    std::size_t word_count = 2;       ///< header, checksum and count, value
+    const std::byte* rest = nullptr;  ///< what did not fit, whole words
     std::size_t rest_bytes = 0;
-    std::uint64_t tail = 0;            ///< the last bytes, filled with NULs
+    std::uint64_t tail = 0;  ///< the last bytes, filled with NULs
     bool has_tail = false;
 
     const std::byte* bytes() const noexcept { return reinterpret_cast<const std::byte*>(words); }
@@ -137,7 +137,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::before_change() noexcept {
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::choose_length(const Encoded& value, unsigned& length) const noexcept {
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::choose_length(const Encoded& value,
+                                                                    unsigned& length) const noexcept {
     if (value.type < Type::ascii) {
         length = layout::length_of_number(value.type);
         return {};
@@ -151,7 +152,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::choose_length(const Encode
 /// Looks for all that a change of the key has to know. With `any_length`, only for its live records.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::survey(const KeyType& key, std::uint32_t hash, unsigned length,
-                                                      Survey& found) const noexcept {
+                                                             Survey& found) const noexcept {
     std::uint32_t lengths = used_lengths_.load(std::memory_order_relaxed);
     if (length != any_length) lengths |= std::uint32_t{1} << length;
     for (; lengths != 0; lengths &= lengths - 1) {
@@ -199,8 +200,8 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::may_overwrite(const View& vie
 /// The slot that a value (null: a deletion) makes of `which`.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 auto PairEngine<KeyLen, Sharing, Index, Platform>::image_of(const Place& place, unsigned which, const Encoded* value,
-                                                     const std::uint64_t* key, std::uint64_t epoch) const noexcept
-    -> SlotImage {
+                                                            const std::uint64_t* key,
+                                                            std::uint64_t epoch) const noexcept -> SlotImage {
     SlotImage image;
     image.offset = slot_at(place, which);
     const std::uint8_t type = value != nullptr ? layout::encode_type(value->type, place.length) : pair_layout::deleted;
@@ -261,8 +262,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::add_erasure(const Place& plac
 /// Stores a new record where nothing leads to it.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::store_record(const KeyType& key, const Encoded& value,
-                                                            const Place& place, std::uint64_t link,
-                                                            std::uint32_t bucket) noexcept {
+                                                                   const Place& place, std::uint64_t link,
+                                                                   std::uint32_t bucket) noexcept {
     if (Failure failure = ensure_space(place.record + pair_layout::record_bytes(KeyLen, place.length))) return failure;
     region_.template publish<4>(place.record - pair_layout::check_bytes,
                                 pair_layout::record_check(link, place.record, bucket, place.length));
@@ -304,8 +305,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::replace(const SlotImage& imag
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value,
-                                                          unsigned length) noexcept {
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& key, std::uint32_t hash,
+                                                                 const Encoded& value, unsigned length) noexcept {
     Survey where;
     if (Failure failure = survey(key, hash, length, where)) return failure;
     const bool has_live = where.live.place.record != 0;
@@ -380,9 +381,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
     std::sort(steps.begin(), steps.end(), by_key);
     const auto same_key = [](const Step& a, const Step& b) { return a.operation->key == b.operation->key; };
     steps.erase(std::unique(steps.begin(), steps.end(), same_key), steps.end());
-    std::sort(steps.begin(), steps.end(), [&](const Step& a, const Step& b) {
-        return a.bucket != b.bucket ? a.bucket < b.bucket : by_key(a, b);
-    });
+    std::sort(steps.begin(), steps.end(),
+              [&](const Step& a, const Step& b) { return a.bucket != b.bucket ? a.bucket < b.bucket : by_key(a, b); });
     {
         const Guard<WriterLock> one_writer(writers_);
         if (Failure failure = before_change()) return failure;
@@ -452,7 +452,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::remember(const KeyType& key, std::uint32_t hash,
-                                                     const Place& place) noexcept {
+                                                            const Place& place) noexcept {
     hints_.remember(Hint(place.record, place.length, hash, key.quick_hash(), 0), key.quick_hash());
 }
 

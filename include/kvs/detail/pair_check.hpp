@@ -50,12 +50,14 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::check_head(Report&, ProblemLi
                       region_.template load<2>(layout::key_length_offset) == KeyLen &&
                       region_.template load<4>(layout::weights_offset) == geometry_.weights().header();
     if (!good)
-        problems.add(0, no_bucket, {errc::corrupt, "the file's header is damaged; the superblock's copy of it is used"});
+        problems.add(0, no_bucket,
+                     {errc::corrupt, "the file's header is damaged; the superblock's copy of it is used"});
     for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
         Superblock twins[2];
         bool valid[2];
         for (unsigned twin = 0; twin < 2; ++twin)
-            valid[twin] = Superblocks<Region>::read_page(region_, pair_layout::superblock_offset(copy, twin), twins[twin]);
+            valid[twin] =
+                Superblocks<Region>::read_page(region_, pair_layout::superblock_offset(copy, twin), twins[twin]);
         for (unsigned twin = 0; twin < 2; ++twin)
             if (!valid[twin])
                 problems.add(pair_layout::superblock_offset(copy, twin), no_bucket,
@@ -98,8 +100,7 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::check_record(std::uint32_t bu
     if (!load_key(key, bucket, place.length, text))
         problems.add(place.record, bucket, {errc::corrupt, "the record's key is none that belongs into this bucket"});
     const Slot slot = slot_of(place, view);
-    if (!slot.code.known)
-        problems.add(slot_at(place, view.which), bucket, unknown_value());
+    if (!slot.code.known) problems.add(slot_at(place, view.which), bucket, unknown_value());
 }
 
 /// A damaged copy beside a good one is emptied: the good one counts alone, and stays until it is replaced. Pages of the
@@ -128,9 +129,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
                 const SlotHeader h = header_at(other);
                 std::uint64_t key[KeyType::word_count];
                 load_key_words(place.record, key);
-                const bool good = h.is_good(other) && (h.epoch() <= shared_word(pair_shared::void_epoch) ||
-                                                       view.state == View::State::dead ||
-                                                       is_intact(place, 1 - view.which, h, key));
+                const bool good =
+                    h.is_good(other) && (h.epoch() <= shared_word(pair_shared::void_epoch) ||
+                                         view.state == View::State::dead || is_intact(place, 1 - view.which, h, key));
                 if (h.is_empty() || good) return;
                 const typename Versions::Change change(versions_, bucket);
                 region_.publish_word(other, 0);

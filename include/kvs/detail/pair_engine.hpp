@@ -79,7 +79,10 @@ public:
     using KeyType = Key<KeyLen>;
 
     PairEngine() noexcept
-        : versions_(region_), writers_(region_), journal_(region_), durability_(writers_, &PairEngine::sync_file, this) {}
+        : versions_(region_),
+          writers_(region_),
+          journal_(region_),
+          durability_(writers_, &PairEngine::sync_file, this) {}
     PairEngine(const PairEngine&) = delete;
     PairEngine& operator=(const PairEngine&) = delete;
     ~PairEngine() { close(); }
@@ -185,8 +188,8 @@ private:
     static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
     using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
     using Region = detail::Region<Platform, Memory>;
-    using Versions = std::conditional_t<has_versions, MappedVersionTable<Region, Platform>,
-                                        NoMappedVersionTable<Region, Platform>>;
+    using Versions =
+        std::conditional_t<has_versions, MappedVersionTable<Region, Platform>, NoMappedVersionTable<Region, Platform>>;
     using PlatformFile = File<Platform>;
     using Source = SlotSource<Region>;
     using SlotHeader = pair_layout::SlotHeader;
@@ -204,7 +207,8 @@ private:
             region_.publish_word(pair_shared::lock, count << 8 | owner_);
         }
         void unlock() noexcept {
-            if (owner_ != 0) region_.publish_word(pair_shared::lock, region_.load_word(pair_shared::lock) & ~std::uint64_t{0xff});
+            if (owner_ != 0)
+                region_.publish_word(pair_shared::lock, region_.load_word(pair_shared::lock) & ~std::uint64_t{0xff});
             mutex_.unlock();
         }
 
@@ -228,8 +232,8 @@ private:
             damaged,  ///< nothing can be believed
         };
         State state = State::empty;
-        unsigned which = 0;  ///< the slot that counts, of a live or dead record
-        SlotHeader header;   ///< its header
+        unsigned which = 0;   ///< the slot that counts, of a live or dead record
+        SlotHeader header;    ///< its header
         bool damage = false;  ///< a slot that may be the newer one is damaged
     };
     struct Found {
@@ -258,7 +262,8 @@ private:
         return {errc::corrupt, "the type of the value is unknown, or not one for values of this length"};
     }
     static Failure damaged_key() noexcept {
-        return {errc::corrupt, "both copies of the key's value are damaged, or a record whose key is damaged may be its"};
+        return {errc::corrupt,
+                "both copies of the key's value are damaged, or a record whose key is damaged may be its"};
     }
     bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
 
@@ -302,8 +307,8 @@ private:
 
     /// The checksum of a slot as it should be. `second` is its second word, in memory order; its half that holds the
     /// checksum counts as NUL.
-    [[gnu::always_inline]] static inline void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header, std::uint64_t second,
-                              const std::uint64_t* key) noexcept {
+    [[gnu::always_inline]] static inline void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header,
+                                                            std::uint64_t second, const std::uint64_t* key) noexcept {
         if (header.is_deleted())
             crc.add(memory_order(place.record));
         else
@@ -332,9 +337,9 @@ private:
         return crc.value() == words >> 32;
     }
 
-    /// Looks at both slots of a record whose key is `key`. The slot that is taken is proved by its checksum, which covers
-    /// its header, the other header by its check: else a flipped bit in the newer epoch would bring back the older
-    /// value, and nobody would know.
+    /// Looks at both slots of a record whose key is `key`. The slot that is taken is proved by its checksum, which
+    /// covers its header, the other header by its check: else a flipped bit in the newer epoch would bring back the
+    /// older value, and nobody would know.
     View look(const Place& place, const std::uint64_t* key) const noexcept {
         const SlotHeader a = header_at(slot_at(place, 0));
         const SlotHeader b = header_at(slot_at(place, 1));
@@ -347,15 +352,15 @@ private:
         const SlotHeader other = first_is_b ? a : b;
         const bool in_time = header.epoch() <= newest && header.epoch() > voided;
         const bool other_good = other.is_empty() || other.is_good(slot_at(place, 1 - which));
-        if (in_time && other_good && (trusting_ ? header.is_good(slot_at(place, which)) : is_intact(place, which, header, key)))
-            [[likely]]
+        if (in_time && other_good &&
+            (trusting_ ? header.is_good(slot_at(place, which)) : is_intact(place, which, header, key))) [[likely]]
             return {header.is_deleted() ? View::State::dead : View::State::live, which, header, false};
         return look_closely(place, key, which, header, other, newest, voided);
     }
 
     /// The same where something is void, empty or damaged.
     [[gnu::noinline]] View look_closely(const Place& place, const std::uint64_t* key, unsigned which, SlotHeader header,
-                      SlotHeader other, std::uint64_t newest, std::uint64_t voided) const noexcept {
+                                        SlotHeader other, std::uint64_t newest, std::uint64_t voided) const noexcept {
         View view;
         for (const unsigned slot : {which, 1 - which}) {
             const SlotHeader h = slot == which ? header : other;
@@ -462,8 +467,7 @@ private:
         std::uint32_t rest = used_lengths_.load(std::memory_order_acquire);
         if (preferred != any_length && (rest >> preferred & 1) == 0) preferred = any_length;
         while (rest != 0) {
-            const unsigned length =
-                preferred != any_length ? preferred : static_cast<unsigned>(std::countr_zero(rest));
+            const unsigned length = preferred != any_length ? preferred : static_cast<unsigned>(std::countr_zero(rest));
             preferred = any_length;
             rest &= ~(std::uint32_t{1} << length);
             Chain walk = chain(geometry_.bucket(hash, length), length);

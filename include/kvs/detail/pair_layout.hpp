@@ -22,8 +22,7 @@ inline constexpr std::uint64_t page_bytes = 4096;
 
 // ---- superblock ----------------------------------------------------------------------------------------------------
 
-inline constexpr std::uint64_t superblocks_offset =
-    (layout::records_offset + page_bytes - 1) / page_bytes * page_bytes;
+inline constexpr std::uint64_t superblocks_offset = (layout::records_offset + page_bytes - 1) / page_bytes * page_bytes;
 inline constexpr unsigned superblock_copies = 2;
 inline constexpr unsigned superblock_twins = 2;
 

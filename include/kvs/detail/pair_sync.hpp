@@ -4,9 +4,9 @@
 // is not G's, with D + 1, live end, counts and C; flush; then D and E in the shared area, the pending flag, and last G.
 // Two flushes, always: with one, the superblock could be on the device before what it speaks of.
 //
-// [ensure-durable] While the valid superblock copy with the largest generation is not G's, somebody died between storing
-// it and flushing it, and D is not known. Then nothing outside the shared area is stored and nothing is acknowledged
-// until a flush has completed and D, E and G are taken from that copy.
+// [ensure-durable] While the valid superblock copy with the largest generation is not G's, somebody died between
+// storing it and flushing it, and D is not known. Then nothing outside the shared area is stored and nothing is
+// acknowledged until a flush has completed and D, E and G are taken from that copy.
 //
 // [failed] The kernel may have dropped the pages of a flush that failed, and answers the next call with success. So the
 // failed flag is set at once, and nothing is written or promised until an open that is alone has gone back to the last
@@ -89,7 +89,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::flush() noexcept {
 /// Writes the copy that is not known to be the one on the device, flushes, and notes what is durable then.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_superblock(bool clean, std::uint64_t durable_epoch,
-                                                                std::uint64_t durable_end) noexcept {
+                                                                       std::uint64_t durable_end) noexcept {
     Superblocks<Region> superblocks(region_);
     Superblock superblock;
     unsigned copy = 0;
