@@ -101,6 +101,7 @@ void add_store(const std::string& name) {
 void add_kvs() {
     add_store<kvs::SeedStore<32>>("SeedStore");
     add_store<kvs::Store<32, kvs::NoBackup, kvs::Unshared>>("Unshared");
+    add_store<kvs::Store<32>>("Store");
 }
 
 }  // namespace kvs_bench

@@ -139,9 +139,20 @@ template <>
 struct fmt::formatter<kvs::Recovery> : kvs::detail::TextFormatter {
     template <class Context>
     auto format(const kvs::Recovery& recovery, Context& context) const {
-        return write(fmt::format("{}: {} records, {} keys, {} damaged chains, {} duplicate keys",
-                                 kvs::to_string(recovery.outcome), recovery.records, recovery.keys,
-                                 recovery.damaged_chains, recovery.duplicate_keys),
-                     context);
+        std::string text = fmt::format("{}: {} records, {} keys, {} damaged chains, {} duplicate keys",
+                                       kvs::to_string(recovery.outcome), recovery.records, recovery.keys,
+                                       recovery.damaged_chains, recovery.duplicate_keys);
+        const auto add = [&](std::uint64_t count, const char* what) {
+            if (count != 0) fmt::format_to(std::back_inserter(text), ", {} {}", count, what);
+        };
+        add(recovery.rolled_back, "values rolled back");
+        add(recovery.mended_records, "records mended");
+        add(recovery.damaged_records, "damaged records");
+        add(recovery.lost_records, "lost records");
+        add(recovery.lost_bytes, "lost bytes");
+        add(recovery.damaged_superblocks, "damaged superblock pages");
+        if (recovery.header_damaged) text += ", header damaged";
+        if (recovery.salvaged) text += ", salvaged";
+        return write(text, context);
     }
 };

@@ -301,6 +301,9 @@ TEST_CASE("a damaged copy is answered by the other one and reported, two are an 
             Store store(path, options);
             CHECK(store.get<std::string>("k") == "the older value");
             CHECK(reported == std::vector<std::string>{"k"});
+            for (const auto& entry : store)
+                if (entry.key() == "k") CHECK(entry.get<std::string>() == "the older value");
+            CHECK(reported == std::vector<std::string>{"k", "k"});
             CHECK(store.get<int>("other") == 7);
             CHECK_FALSE(store.verify().ok());
             // What is mended stays so.

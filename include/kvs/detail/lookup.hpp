@@ -25,6 +25,7 @@ struct Item {
     std::string key;
     layout::TypeCode code;
     std::vector<std::byte> field;  ///< all bytes of the value field
+    bool is_older_copy = false;    ///< the newer one is damaged
     bool is_payload = false;       ///< no field, but the bytes of text or bytes and nothing else
 };
 

@@ -161,6 +161,8 @@ public:
                 return next_in_bucket(moved, item, failure);
             });
             position = moved;
+            if (presence == Presence::present && item.is_older_copy)
+                report_damage(KeyType{std::string_view(item.key)}, position.record);
             if (presence != Presence::absent) return presence;
         }
         return Presence::absent;
@@ -440,7 +442,7 @@ private:
             return where == Presence::present ? take(found) : where;
         });
         if (presence == Presence::absent || found.place.record == 0) return presence;
-        if (found.view.damage) report_damage(key, found.place);
+        if (found.view.damage) report_damage(key, found.place.record);
         hints_.remember(Hint(found.place.record, found.place.length, hash, key.quick_hash(), 0), key.quick_hash());
         return presence;
     }
@@ -502,8 +504,8 @@ private:
         return false;
     }
 
-    void report_damage(const KeyType& key, const Place& place) const {
-        if (on_damage_) on_damage_(Damage{key.view(), place.record});
+    void report_damage(const KeyType& key, std::uint64_t record) const {
+        if (on_damage_) on_damage_(Damage{key.view(), record});
     }
 
     // ---- walking over everything -----------------------------------------------------------------------------------
@@ -547,6 +549,7 @@ private:
             const Slot slot = slot_of(place, view);
             if (!slot.code.known) return fail(failure, unknown_value());
             item.code = slot.code;
+            item.is_older_copy = view.damage;
             item.is_payload = slot.code.type >= Type::ascii;
             if (item.is_payload) item.code.length = payload_length;
             item.field.resize(slot.size);
