@@ -14,7 +14,7 @@ constexpr kvs::Setting<float> volume{"volume", 0.8f};
 constexpr kvs::Setting<Window> window{"window", {1280, 720}};
 
 int main(int argc, char** argv) try {
-    kvs::SeedStore<32> prefs{argc > 1 ? argv[1] : "settings.akvs"};  // keys of up to 32 bytes
+    kvs::Store<32> prefs{argc > 1 ? argv[1] : "settings.akvs"};  // keys of up to 32 bytes
     if (argc > 2) prefs[player] = argv[2];
 
     const int starts = prefs.get_or("starts", 0) + 1;
