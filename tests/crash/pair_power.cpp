@@ -68,3 +68,11 @@ TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]"
     random_sequences(lab, kvs_test::rounds(150, 5000), 40);
     finish(lab);
 }
+
+TEST_CASE("a flush fails, then the power fails or the process is killed", "[pair_power]") {
+    Effort effort = cuts(100, 1000);
+    effort.kills = true;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 3, failing_alphabet());
+    finish(lab);
+}

@@ -18,8 +18,9 @@
 // before: what the power cut left of the superblocks is mended, and could be joined with what is written next.
 //
 // [failed] After a failed flush the memory is no better than after a power cut, and the device may hold other bytes than
-// a page that the kernel calls clean. So all pages are stored to, the superblock that counts once more, and all is
-// flushed before the other copy is written; the failed flag goes last.
+// a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its usual
+// way, checksum 0 first, could be the last thing that the device sees of the copy that counts), and all is flushed before
+// the other copy is written; the failed flag goes last.
 #pragma once
 
 #include <cstddef>
@@ -193,7 +194,6 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Supe
     if (after_failure) {
         for (std::uint64_t page = 0; page < file_bytes_; page += pair_layout::page_bytes)
             region_.publish_word(page, region_.load_word(page));
-        superblocks.write(copy, counting);
         if (Failure failure = flush()) return failure;
     }
     initialise_shared(found, found.generation, after_failure);

@@ -82,7 +82,7 @@ struct Op {
             case Kind::sync: return "S";
             case Kind::clear: return "C";
             case Kind::reopen: return "R";
-            case Kind::failing_sync: return "F";
+            case Kind::failing_sync: return "F" + std::to_string(form);
             case Kind::batch: break;
         }
         std::string text = "b[";
@@ -98,7 +98,8 @@ inline Op batch(std::vector<Op> parts) { return {Op::Kind::batch, 0, 0, std::mov
 inline const Op sync{Op::Kind::sync, 0, 0, {}};
 inline const Op clear{Op::Kind::clear, 0, 0, {}};
 inline const Op reopen{Op::Kind::reopen, 0, 0, {}};
-inline const Op failing_sync{Op::Kind::failing_sync, 0, 0, {}};
+/// A sync whose n-th flush fails, and what is left to do then: closing and opening again. With fewer flushes, a sync.
+inline Op failing_sync(unsigned n) { return {Op::Kind::failing_sync, 0, static_cast<std::uint8_t>(n), {}}; }
 
 using Ops = std::vector<Op>;
 inline std::string name_of(const Ops& ops) {
@@ -332,13 +333,7 @@ private:
                 store.reset();
                 store.emplace("store", options());
                 break;
-            case Op::Kind::failing_sync: {
-                d.flushes_until_failure = 1;
-                std::error_code ignored;
-                store->sync(ignored);
-                d.flushes_until_failure = 0;
-                break;
-            }
+            case Op::Kind::failing_sync: moment = sync_in_vain(store, history, op, moment); break;
             case Op::Kind::batch:
                 store->batch([&](auto& changes_of_batch) {
                     std::size_t value = 0;
@@ -354,6 +349,36 @@ private:
         moment.acknowledged = moment.started;
         if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen) moment.synced = moment.acknowledged;
         d.mark(moment);
+    }
+
+    /// [failed] The store goes back to a state at or after the last completed sync, and what it goes back to is on the
+    /// device when it is open again.
+    Moment sync_in_vain(std::optional<Store>& store, History& history, const Op& op, Moment moment) {
+        Disk& d = disk();
+        std::error_code error;
+        d.flushes_until_failure = op.form;
+        store->sync(error);
+        if (std::exchange(d.flushes_until_failure, 0) != 0) {
+            if (error) throw std::runtime_error("a sync failed for no reason");
+            moment.synced = moment.acknowledged;
+            return moment;
+        }
+        if (!error) throw std::runtime_error("a flush failed and sync() did not tell");
+        store->set(keys_[0], std::uint64_t{1}, error);
+        if (error != kvs::errc::not_durable) throw std::runtime_error("a write after a failed flush is not refused");
+        moment.acknowledged = moment.synced;
+        d.mark(moment);
+        store.reset();
+        store.emplace("store", options());
+        Case fallen{&history, moment.synced, moment.started, 0, 0, false};
+        std::size_t state = 0;
+        const State found = read(*store, history);
+        if (!find_state(fallen, found, state))
+            throw std::runtime_error("after a failed flush the store holds " + text_of(found) + ", allowed is " +
+                                     text_of_range(fallen));
+        history.states.push_back(found);
+        const auto last = static_cast<std::uint32_t>(history.states.size() - 1);
+        return {last, last, last};
     }
 
     // ---- kills -----------------------------------------------------------------------------------------------------

@@ -350,6 +350,7 @@ struct LabPlatform : kvs::detail::PosixPlatform {
         Event event;
         const bool fails = disk().flushes_until_failure != 0 && --disk().flushes_until_failure == 0;
         event.kind = fails ? Event::Kind::failed_flush : Event::Kind::flush;
+        if (fails) disk().moment.acknowledged = disk().moment.synced;  // the promise now: the last completed sync
         const std::uint64_t before = target.changes;
         disk().note(target, event);
         target.changes = before;  // nothing has

@@ -17,6 +17,9 @@ inline Ops small_alphabet() {
             sync,      clear,     reopen};
 }
 
+/// Syncs whose first or second flush fails.
+inline Ops failing_alphabet() { return {set(0, 0), set(1, 1), erase(0), sync, failing_sync(1), failing_sync(2)}; }
+
 /// Files to begin with: none at all; an empty one; two keys of a bucket; one of them erased for good, its record to be
 /// taken over; values of both lengths, changed before and after a sync; a cleared one.
 template <class Use>
@@ -30,13 +33,13 @@ void each_scene(const Use& use) {
 }
 
 template <class Store>
-void every_sequence(Lab<Store>& lab, std::size_t longest) {
+void every_sequence(Lab<Store>& lab, std::size_t longest, const Ops& alphabet = small_alphabet()) {
     try {
         each_scene([&](const std::string& scene, const Ops& made_by, bool created) {
             const Timeline start = lab.prepare(made_by, created);
             lab.all_of(scene, start, {});
             lab.all_of(scene, start, {reopen});
-            each_sequence(small_alphabet(), longest, [&](const Ops& ops) { lab.last_of(scene, start, ops); });
+            each_sequence(alphabet, longest, [&](const Ops& ops) { lab.last_of(scene, start, ops); });
         });
     } catch (const Abort&) {
         // Five failures are kept in the laboratory.
