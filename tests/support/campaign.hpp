@@ -13,13 +13,18 @@
 
 namespace kvs_test {
 
-inline bool is_long() {
-    const char* value = std::getenv("KVS_LONG");
+inline bool is_set(const char* variable) {
+    const char* value = std::getenv(variable);
     return value != nullptr && *value != '\0' && *value != '0';
 }
+inline bool is_long() { return is_set("KVS_LONG"); }
 
-/// `quick` in a usual run, `thorough` in a long one.
-inline std::uint64_t rounds(std::uint64_t quick, std::uint64_t thorough) { return is_long() ? thorough : quick; }
+/// `quick` in a usual run, `thorough` in a long one; an eighth of `quick` with KVS_SHORT, for the second and third build
+/// of the same tests.
+inline std::uint64_t rounds(std::uint64_t quick, std::uint64_t thorough) {
+    if (is_long()) return thorough;
+    return is_set("KVS_SHORT") ? quick / 8 + 1 : quick;
+}
 
 class Campaign {
 public:
