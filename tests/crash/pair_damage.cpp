@@ -344,7 +344,7 @@ TEST_CASE("sectors and pages of a store of pairs are lost", "[pair_damage]") {
             file.load(scene.content);
             damages.look_undamaged(scene);
             file.restore(scene.content);
-            for (const std::uint64_t unit : {512, 4096})
+            for (const std::uint64_t unit : {std::uint64_t{512}, page_bytes})
                 for (std::uint64_t at = 0; at < scene.content.size; at += unit) {
                     const bool is_index = at > 4096 && at < layout::superblocks_offset;
                     bool used = !is_index;

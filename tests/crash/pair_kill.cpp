@@ -62,3 +62,12 @@ TEST_CASE("a store killed between any two stores: long random workloads", "[pair
     random_sequences(lab, kvs_test::rounds(150, 3000), 40);
     finish(lab);
 }
+
+TEST_CASE("a store killed between any two stores: batches larger than the journal's room", "[pair_kill]") {
+    Effort effort = kills();
+    effort.nest_one_in = 200;
+    effort.nested_images = 2;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8huge", chosen_keys<8>(3, 1), effort);
+    huge_batches(lab);
+    finish(lab);
+}

@@ -69,6 +69,23 @@ TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]"
     finish(lab);
 }
 
+TEST_CASE("the power fails at any moment: every write is synced", "[pair_power]") {
+    Effort effort = cuts(60, 1000);
+    effort.sync_each = true;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8each", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 2);
+    random_sequences(lab, kvs_test::rounds(10, 300), 20);
+    finish(lab);
+}
+
+TEST_CASE("the power fails at any moment: batches larger than the journal's room", "[pair_power]") {
+    Effort effort = cuts(60, 1000);
+    effort.nest_one_in = 50;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8huge", chosen_keys<8>(3, 1), effort);
+    huge_batches(lab);
+    finish(lab);
+}
+
 TEST_CASE("a flush fails, then the power fails or the process is killed", "[pair_power]") {
     Effort effort = cuts(100, 1000);
     effort.kills = true;

@@ -48,8 +48,9 @@ using State = std::array<std::uint16_t, most_keys>;   ///< by key
 
 /// Forms of a value: which record length it takes, and how much of it. A number, short text, ...
 inline constexpr unsigned form_count = 7;
+inline constexpr unsigned huge = 7;  ///< three of them do not fit into the journal's room
 inline kvs::Value make_value(std::uint16_t number, unsigned form) {
-    static constexpr std::size_t sizes[form_count] = {0, 20, 60, 300, 0, 9, 3000};
+    static constexpr std::size_t sizes[form_count + 1] = {0, 20, 60, 300, 0, 9, 3000, 40000};
     if (form == 0) return kvs::Value(std::uint64_t{number} * 0x0001000100010001u);
     if (form == 4) return kvs::Value(number);
     std::string text(sizes[form], 'a');
@@ -165,6 +166,7 @@ struct Effort {
     unsigned nest_one_in = 64;            ///< images
     bool kills = true;
     bool power = true;
+    bool sync_each = false;  ///< every acknowledged operation is on the device
 };
 
 inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
@@ -254,10 +256,10 @@ public:
 
 private:
     static unsigned long long number(std::uint64_t n) { return n; }
-    static kvs::Options options(kvs::Mode mode = kvs::Mode::open_or_create) {
+    kvs::Options options(kvs::Mode mode = kvs::Mode::open_or_create) const {
         kvs::Options options;
         options.mode = mode;
-        options.sync = kvs::sync_manual;
+        options.sync = effort.sync_each ? kvs::sync_each : kvs::sync_manual;
         return options;
     }
 
@@ -347,7 +349,8 @@ private:
                 break;
         }
         moment.acknowledged = moment.started;
-        if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen) moment.synced = moment.acknowledged;
+        if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen || (changes && effort.sync_each))
+            moment.synced = moment.acknowledged;
         d.mark(moment);
     }
 
@@ -401,10 +404,10 @@ private:
             // A mark that allows more makes no new case, one that allows less does.
             const bool tighter = event.kind == Event::Kind::mark && (before.acknowledged != moment.acknowledged);
             if (!changed && !tighter) continue;
-            // Whole tables of counters are stepped at once: their beginnings and ends stand for the rest.
-            in_a_row = is_counter(event) ? in_a_row + 1 : 0;
-            const bool next_too = i + 1 < timeline.events.size() && is_counter(timeline.events[i + 1]);
-            if (in_a_row > 3 && next_too && in_a_row % 128 != 0) continue;
+            // Long runs (a table of counters, a value of many words): their beginnings and ends stand for the rest.
+            in_a_row = i > 0 && goes_on(timeline.events[i - 1], event) ? in_a_row + 1 : 0;
+            const bool next_too = i + 1 < timeline.events.size() && goes_on(event, timeline.events[i + 1]);
+            if (in_a_row > (is_counter(event) ? 3 : 48) && next_too && in_a_row % 512 != 0) continue;
             const auto name = [&] { return id + "@k" + std::to_string(i + 1); };
             const std::uint64_t chance = mix(i, timeline.events.size() * 31 + depth);
             Case one{&timeline.history, moment.acknowledged, moment.started, timeline.boot, chance, false};
@@ -429,6 +432,10 @@ private:
         }
     }
 
+    static bool goes_on(const Event& event, const Event& next) {
+        return event.kind == Event::Kind::store && next.kind == Event::Kind::store &&
+               next.offset == event.offset + event.bytes;
+    }
     static bool is_counter(const Event& event) {
         return event.kind == Event::Kind::store && event.bytes == 4 && event.offset >= layout::shared::counters &&
                event.offset < layout::shared::journal;
@@ -681,10 +688,12 @@ private:
                 emit(length);
             }
         // What came first is on the device, and the other way round.
+        const std::size_t stride = 1 + mixer.steps.size() / (2 * images);
+        std::size_t steps = 0;
         all(false);
         for (const typename Mixer::Step& step : mixer.steps) {
             picks[step.unit] = step.version;
-            emit(made);
+            if (steps++ % stride == 0) emit(made);
         }
         all(true);
         std::vector<bool> is_old(units.size());
@@ -692,17 +701,19 @@ private:
             if (is_old[step.unit]) continue;
             is_old[step.unit] = true;
             picks[step.unit] = 0;
-            emit(made);
+            if (steps++ % stride == 0) emit(made);
         }
+        const std::size_t from = static_cast<std::size_t>(random()) % units.size();
         for (const bool newest : {false, true})
-            for (std::size_t u = 0; u < units.size(); ++u)
-                for (std::size_t version = 0; version < units[u].versions.size(); ++version) {
+            for (std::size_t i = 0; i < units.size(); ++i)
+                for (std::size_t u = (from + i) % units.size(), version = 0; version < units[u].versions.size();
+                     ++version) {
                     all(newest);
                     if (picks[u] == version) continue;
                     picks[u] = version;
                     emit(made);
                     if (made < images) pairs(units, picks, u, images - made, random, [&] { emit(made); });
-                    if (made > 2 * images) return;
+                    if (made > 4 * images) return;
                 }
         while (made < images) {
             const unsigned odds = static_cast<unsigned>(random() % 3);

@@ -46,6 +46,20 @@ void every_sequence(Lab<Store>& lab, std::size_t longest, const Ops& alphabet = 
     }
 }
 
+/// Values that a batch writes over in one epoch, so that all of them are in its journal, which lies behind the records.
+template <class Store>
+void huge_batches(Lab<Store>& lab) {
+    const Op all = batch({set(0, huge), set(1, huge), set(2, huge)});
+    try {
+        lab.last_of("empty", lab.prepare({}), {all, all, set(3, 0)});
+        lab.last_of("empty", lab.prepare({}), {all, all});
+        lab.last_of("there", lab.prepare({all}), {all, sync, all});
+        lab.last_of("there", lab.prepare({all}), {erase(1), all, set(1, 0), all});
+    } catch (const Abort&) {
+        // Five failures are kept in the laboratory.
+    }
+}
+
 inline Op random_op(Campaign& campaign, std::size_t keys) {
     const auto key = [&] { return static_cast<unsigned>(campaign.pick(keys)); };
     const auto form = [&] {
