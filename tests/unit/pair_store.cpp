@@ -487,3 +487,29 @@ TEST_CASE("reads can leave checksums to verify()", "[pairs]") {
     CHECK(store.get<std::string>("k").value() != "some value");
     CHECK_FALSE(store.verify().ok());
 }
+
+// The short way of reading a number, which goes straight to where the key was found before, once took no look at the
+// header of the slot that it did not take; no test saw it, because tests damaged files before they were opened.
+TEST_CASE("a number is checked each time it is read, also where it was found before", "[pairs][damage][hints]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    std::size_t reported = 0;
+    kvs::Options options = manual;
+    options.on_damage = [&](const kvs::Damage&) { ++reported; };
+    Store store(path, options);
+    constexpr std::uint64_t older = 0x1111222233334444, newer = 0x5555666677778888;
+    store.set("n", older);
+    store.sync();
+    store.set("n", newer);
+    const std::uint64_t slot = slots_with(path, std::string("\x55\x55\x66\x66\x77\x77\x88\x88")).at(0);
+    for (unsigned bit = 0; bit < 24 * 8; ++bit) {
+        INFO("bit " << bit % 8 << " of byte " << bit / 8);
+        REQUIRE(store.get<std::uint64_t>("n") == newer);
+        reported = 0;
+        flip(path, slot + bit / 8, bit % 8);  // the mapping is the file
+        CHECK(store.get<std::uint64_t>("n") == older);
+        CHECK(reported == 1);
+        flip(path, slot + bit / 8, bit % 8);
+    }
+    CHECK(store.verify().ok());
+}
