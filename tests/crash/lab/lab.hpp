@@ -703,7 +703,7 @@ private:
             picks[step.unit] = 0;
             if (steps++ % stride == 0) emit(made);
         }
-        const std::size_t from = static_cast<std::size_t>(random()) % units.size();
+        const std::size_t from = units.empty() ? 0 : static_cast<std::size_t>(random()) % units.size();
         for (const bool newest : {false, true})
             for (std::size_t i = 0; i < units.size(); ++i)
                 for (std::size_t u = (from + i) % units.size(), version = 0; version < units[u].versions.size();
