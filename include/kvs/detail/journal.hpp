@@ -102,6 +102,9 @@ public:
         return true;
     }
 
+    /// Where images that go to records have to end, so that copying one cannot change another.
+    std::uint64_t place() const noexcept { return place_; }
+
     /// Shows every image of what `find` found; false if the entry is not made of whole images.
     template <class See>
     bool for_each(const See& see) const {

@@ -91,7 +91,8 @@ Presence PairEngine<KeyLen, Sharing, Index, Platform>::erase(const KeyType& key,
         journal_.begin();
         for (std::size_t i = 0; i < where.elsewhere_count; ++i)
             add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
-        journal_.add_word(pair_shared::keys, shared_word(pair_shared::keys) - where.elsewhere_count);
+        journal_.add_word(pair_shared::keys, count_keys(shared_word(pair_shared::keys), 0, where.elsewhere_count,
+                                                        shared_word(pair_shared::records)));
         journal_.commit();
         journal_.apply();
     }
@@ -341,7 +342,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& 
     }
     for (std::size_t i = 0; i < where.elsewhere_count; ++i)
         add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
-    const std::uint64_t keys = shared_word(pair_shared::keys) + (has_live ? 0 : 1) - where.elsewhere_count;
+    const std::uint64_t keys = count_keys(shared_word(pair_shared::keys), has_live ? 0 : 1, where.elsewhere_count,
+                                          shared_word(pair_shared::records) + (is_new ? 1 : 0));
     if (keys != shared_word(pair_shared::keys)) journal_.add_word(pair_shared::keys, keys);
     journal_.commit();
     journal_.apply();
@@ -399,7 +401,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
             if (Failure failure = survey(key, step.hash, step.length, where)) return failure;
             for (std::size_t i = 0; i < where.elsewhere_count; ++i)
                 add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
-            keys -= where.elsewhere_count;
+            keys = count_keys(keys, 0, where.elsewhere_count, records);
             if (step.operation->erases) continue;
             if (step.bucket != bucket) {
                 bucket = step.bucket;
@@ -434,7 +436,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
                 add_slot(image_of(place, which, &step.operation->value, key.words(), next_epoch()));
                 taken.push_back(place.record);
             }
-            keys += has_live ? 0 : 1;
+            keys = count_keys(keys, has_live ? 0 : 1, 0, records);
         }
         if (journal_.is_empty()) return {};
         journal_.add_word(pair_shared::live_end, live_end);

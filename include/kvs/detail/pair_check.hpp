@@ -104,7 +104,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::check_record(std::uint32_t bu
 }
 
 /// A damaged copy beside a good one is emptied: the good one counts alone, and stays until it is replaced. Pages of the
-/// superblock are written from their twins, the header from the superblock. What has no second copy stays.
+/// superblock are written from their twins, the header from the superblock, keys are counted anew. What has no second
+/// copy stays.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
     if (Failure failure = check_process()) return failure;
@@ -119,9 +120,11 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
         store_big_endian<2>(header + layout::key_length_offset, KeyLen);
         store_big_endian<4>(header + layout::weights_offset, geometry_.weights().header());
         region_.store(0, header, sizeof header);
+        std::uint64_t keys = 0;
         walk_all(
             [&](std::uint32_t bucket, const Place& place) {
                 const View view = look(place);
+                if (view.state == View::State::live) ++keys;
                 if (region_.template load<1>(place.record + KeyLen) != (pair_layout::paired_type | place.length))
                     region_.template publish<1>(place.record + KeyLen, pair_layout::paired_type | place.length);
                 if (view.state != View::State::live && view.state != View::State::dead) return;
@@ -137,6 +140,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
                 region_.publish_word(other, 0);
             },
             [](std::uint32_t, const Chain&) {});
+        // A key whose record was damaged was counted, and is counted again when it is set.
+        region_.publish_word(pair_shared::keys, std::min(keys, shared_word(pair_shared::records)));
         // Two syncs write both copies of the superblock, each with its twin.
         if (Failure failure = sync_locked()) return failure;
         if (Failure failure = before_change()) return failure;

@@ -47,7 +47,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& t
     unsigned counting = 0;
     if (!Superblocks<Region>(region_).read_counting(superblock, counting))
         return {errc::corrupt, "neither copy of the superblock is valid any more"};
-    superblock.durable_epoch = shared_word(pair_shared::durable_epoch) + shared_word(pair_shared::pending);
+    superblock.durable_epoch = epoch_to_sync();
     superblock.durable_end = end;
     superblock.records = shared_word(pair_shared::records);
     superblock.keys = shared_word(pair_shared::keys);

@@ -457,10 +457,8 @@ private:
     // The following are called consistently, or by the writer.
 
     Chain chain(std::uint32_t bucket, unsigned length) const noexcept {
-        return {region_, KeyLen, std::min(shared_word(pair_shared::live_end), readable_end()), bucket, length};
+        return {region_, KeyLen, shared_word(pair_shared::live_end), bucket, length};
     }
-    /// Of a file that was cut short below its records, what is left can be read.
-    std::uint64_t readable_end() const noexcept { return readable_end_.load(std::memory_order_acquire); }
 
     /// Finds the live record of a key: the first without damage, else the one with the larger epoch.
     Presence find(const KeyType& key, std::uint32_t hash, unsigned preferred, Found& found,
@@ -578,6 +576,18 @@ private:
     struct SlotImage;
 
     std::uint64_t next_epoch() const noexcept { return shared_word(pair_shared::durable_epoch) + 1; }
+    /// D after the next sync. Behind the last epoch nothing can be written, so there nothing is lost.
+    std::uint64_t epoch_to_sync() const noexcept {
+        const std::uint64_t next = shared_word(pair_shared::pending) != 0 ? next_epoch() : next_epoch() - 1;
+        return std::min(next, pair_layout::last_epoch);
+    }
+    /// The number of keys after a change. Of a damaged file it can be wrong, but not such that no open believes it.
+    static std::uint64_t count_keys(std::uint64_t keys, std::uint64_t added, std::uint64_t removed,
+                                    std::uint64_t records) noexcept {
+        keys += added;
+        keys -= std::min(keys, removed);
+        return std::min(keys, records);
+    }
     Failure before_change() noexcept;
     Failure choose_length(const Encoded& value, unsigned& length) const noexcept;
     Failure survey(const KeyType& key, std::uint32_t hash, unsigned length, Survey& survey) const noexcept;
@@ -630,8 +640,8 @@ private:
     }
 
     Failure resume_after_kill();
-    Failure check_shared() const noexcept;
-    Failure check_journal() const;
+    Failure check_left(const Superblock& counting) noexcept;
+    bool check_journal(Superblock& left) const noexcept;
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(std::uint32_t bucket, const Place& place, std::uint64_t durable_epoch);
     Failure salvage(const Options& options, Superblock& superblock);
@@ -659,7 +669,6 @@ private:
     unsigned fork_generation_ = 0;
     unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
 
-    std::atomic<std::uint64_t> readable_end_{0};  // of the file, if it was cut short below its records
     std::atomic<std::uint32_t> used_lengths_{0};  // bit per value length that any record has
     Versions versions_;
     mutable HintTable hints_;

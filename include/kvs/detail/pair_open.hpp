@@ -1,8 +1,8 @@
 // Opening, creating and closing a store of paired records.
 //
-// [pair-creation] Space; all but bytes 0..7 of the file, both superblock copies clean; flush; the name in the directory;
-// then bytes 0..7, which make it a store, in one store; flush. A file that is empty, or whose bytes 0..7 and index are
-// NUL and where no valid superblock counts a record, was never created and is created by the next open.
+// [pair-creation] Space; all but bytes 0..7 of the file, both superblock copies clean; flush; the name in the
+// directory; then bytes 0..7, which make it a store, in one store; flush. A file that is empty, or whose bytes 0..7 and
+// index are NUL and where no valid superblock counts a record, was never created and is created by the next open.
 //
 // [open] The handle is alone with the file. In this order:
 //
@@ -14,6 +14,7 @@
 // A read-only handle does the same in a mapping of its own, which nobody sees, and flushes nothing.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -55,7 +56,6 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
         return {errc::not_a_store, "the file is larger than the format allows", Fact::at_most(layout::file_limit),
                 Fact::of_bytes(status.bytes)};
     file_bytes_ = status.bytes;
-    readable_end_.store(layout::file_limit, std::memory_order_relaxed);
     if (Platform::boot_id(place_.boot) != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
     place_.device = status.id.device;
     place_.inode = status.id.inode;
@@ -75,27 +75,29 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
     Superblock superblock;
     bool salvaged = false;
     if (Failure failure = check_identity(options, superblock, salvaged)) return failure;
+    if (superblock.durable_end > file_bytes_) recovery_.lost_bytes = superblock.durable_end - file_bytes_;
+    const bool same_place = superblock.place == place_ && has_stamp();
+    const bool failed = !salvaged && same_place && shared_word(pair_shared::failed) != 0;
+    // The last of the checks: what is refused is left as it was.
+    if (same_place && !salvaged && !failed && !superblock.clean && recovery_.lost_bytes == 0)
+        if (Failure failure = check_left(superblock)) return failure;
     // Also on a file system in memory, where even a look at a hole takes space.
     if (!read_only_ && file_.has_holes(file_bytes_)) {
         if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
         prepared_ = true;
     }
-    if (superblock.durable_end > file_bytes_) {
-        recovery_.lost_bytes = superblock.durable_end - file_bytes_;
-        if (read_only_)
-            readable_end_.store(file_bytes_, std::memory_order_relaxed);
-        else if (Failure failure = file_.grow(file_bytes_, superblock.durable_end))
-            return failure;
-        else
-            file_bytes_ = superblock.durable_end;
+    // A file cut short grows, but not to the E that it should have, which a forger can set to 4 GiB: so that the record
+    // at which it was cut is whole, and none that is written later lies in it.
+    if (recovery_.lost_bytes != 0 && !read_only_) {
+        constexpr std::uint64_t longest = pair_layout::record_bytes(KeyLen, layout::length_count - 1);
+        const std::uint64_t to = std::min(superblock.durable_end, file_bytes_ + longest);
+        if (Failure failure = file_.grow(file_bytes_, to)) return failure;
+        file_bytes_ = to;
     }
-    const bool same_place = superblock.place == place_ && has_stamp();
-    if (salvaged || recovery_.lost_bytes != 0) {
+    if (!salvaged) Superblocks<Region>(region_).mend(recovery_.damaged_superblocks == 0);
+    if (salvaged || failed || recovery_.lost_bytes != 0) {
         recovery_.outcome = Recovery::Outcome::power_loss;
-        if (Failure failure = recover(superblock, false)) return failure;
-    } else if (same_place && shared_word(pair_shared::failed) != 0) {
-        recovery_.outcome = Recovery::Outcome::power_loss;
-        if (Failure failure = recover(superblock, true)) return failure;
+        if (Failure failure = recover(superblock, failed)) return failure;
     } else if (superblock.clean) {
         initialise_shared(superblock, same_place ? 0 : superblock.generation, false);
         // Somebody may have died between storing "clean" and flushing it: the next sync or close makes sure.
@@ -208,7 +210,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::create(const Options& opti
 /// What kind of file it is; refuses what is another's, by name.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Options& options, Superblock& superblock,
-                                                              bool& salvaged) {
+                                                                     bool& salvaged) {
     std::byte header[layout::header_bytes] = {};
     std::size_t bytes = 0;
     if (Failure failure = file_.read(header, sizeof header, 0, bytes)) return failure;
@@ -266,7 +268,6 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
     // A death explains bad pages in one copy, the one that was being written, and not in both.
     const unsigned bad[2] = {superblocks.bad_pages(0), superblocks.bad_pages(1)};
     (bad[0] != 0 && bad[1] != 0 ? recovery_.damaged_superblocks : recovery_.mended_superblocks) = bad[0] + bad[1];
-    superblocks.mend(recovery_.damaged_superblocks == 0);
     return {};
 }
 
@@ -287,8 +288,9 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::has_stamp() const noexcept {
 
 /// Brings the shared area to the state of a superblock.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Superblock& s, std::uint64_t durable_generation,
-                                                              bool keep_failed) noexcept {
+void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Superblock& s,
+                                                                     std::uint64_t durable_generation,
+                                                                     bool keep_failed) noexcept {
     region_.publish_word(pair_shared::stamp, stamp_word());
     region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
     region_.publish_word(pair_shared::journal_valid, 0);

@@ -13,14 +13,14 @@
 // All else that does not check is damage: it is left as it is, counted, and answered with `corrupt` or by the older
 // copy. Reaching fewer records than the superblock counts is damage.
 //
-// Then the shared area is made anew, and the superblock copy that is not the one found is written, with the same D and E
-// and with this boot and place as the sign that recovery is complete; a flush. Cut short, it starts again. One flush comes
-// before: what the power cut left of the superblocks is mended, and could be joined with what is written next.
+// Then the shared area is made anew, and the superblock copy that is not the one found is written, with the same D and
+// E and with this boot and place as the sign that recovery is complete; a flush. Cut short, it starts again. One flush
+// comes before: what the power cut left of the superblocks is mended, and could be joined with what is written next.
 //
-// [failed] After a failed flush the memory is no better than after a power cut, and the device may hold other bytes than
-// a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its usual
-// way, checksum 0 first, could be the last thing that the device sees of the copy that counts), and all is flushed before
-// the other copy is written; the failed flag goes last.
+// [failed] After a failed flush the memory is no better than after a power cut, and the device may hold other bytes
+// than a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its
+// usual way, checksum 0 first, could be the last thing that the device sees of the copy that counts), and all is
+// flushed before the other copy is written; the failed flag goes last.
 #pragma once
 
 #include <cstddef>
@@ -32,80 +32,94 @@
 
 namespace kvs::detail {
 
-/// All processes were killed, the machine went on: what the shared area says still holds.
+/// All processes were killed, the machine went on: what the shared area says still holds. `check_left` came before.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::resume_after_kill() {
     bool is_sound = true;
     const bool has_journal = journal_.find(file_bytes_, is_sound);
-    if (!is_sound) return {errc::corrupt, "the journal lies outside of its place"};
-    if (has_journal)
-        if (Failure failure = check_journal()) return failure;
     region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
     if (has_journal) journal_.apply();
     make_usable();
-    if (Failure failure = check_shared()) return failure;
     if (read_only_) return {};
-    // A superblock newer than all that can be read was damaged: what it made durable has to become so again.
+    // A superblock newer than all that can be read was damaged: what it made durable becomes so again, with all that
+    // came later. Its D stays, or slots of the epoch above it would be taken for damage.
     Superblock counting;
     unsigned copy = 0;
     if (Superblocks<Region>(region_).read_counting(counting, copy) &&
-        shared_word(pair_shared::durable_generation) > counting.generation)
+        is_newer_generation(shared_word(pair_shared::durable_generation), counting.generation)) {
         region_.publish_word(pair_shared::pending, 1);
+        if (Failure failure = flush()) return failure;
+        return write_superblock(false, epoch_to_sync(), shared_word(pair_shared::live_end));
+    }
     if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
     return make_sure();
 }
 
-/// The shared area is checked like the file: anybody may have written it.
+/// The shared area is checked like the file, for anybody may have written it: as it will be when the journal has been
+/// applied and D and E are those of the superblock that counts. Changes nothing.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_shared() const noexcept {
-    Superblock s;
-    s.durable_epoch = shared_word(pair_shared::durable_epoch);
-    s.durable_end = shared_word(pair_shared::live_end);
-    s.void_epoch = shared_word(pair_shared::void_epoch);
-    s.records = shared_word(pair_shared::records);
-    s.keys = shared_word(pair_shared::keys);
-    const bool good = shared_word(pair_shared::durable_end) >= pair_layout::records_offset &&
-                      shared_word(pair_shared::durable_end) <= s.durable_end && s.durable_end <= file_bytes_;
-    if (good && !check_fields(s)) return {};
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_left(const Superblock& counting) noexcept {
+    Superblock left;
+    left.durable_epoch = shared_word(pair_shared::durable_epoch);
+    left.durable_end = shared_word(pair_shared::live_end);
+    left.void_epoch = shared_word(pair_shared::void_epoch);
+    left.records = shared_word(pair_shared::records);
+    left.keys = shared_word(pair_shared::keys);
+    bool is_sound = true;
+    if (journal_.find(file_bytes_, is_sound) && is_sound) is_sound = check_journal(left);
+    if (!is_sound) return {errc::corrupt, "the journal that a killed process left is none of a store"};
+    const std::uint64_t end = shared_word(pair_shared::durable_end);
+    const std::uint64_t generation = shared_word(pair_shared::durable_generation);
+    const bool good =
+        end >= pair_layout::records_offset && end <= left.durable_end && counting.durable_end <= left.durable_end &&
+        left.durable_end <= file_bytes_ &&
+        (left.void_epoch <= counting.durable_epoch || is_newer_generation(generation, counting.generation));
+    if (good && !check_fields(left)) return {};
     return {errc::corrupt, "what a killed process left in the shared area contradicts itself"};
 }
 
-/// Images may go to records and links below the live end that the entry sets, to index slots, and to the words of the
-/// shared area that changes keep there.
+/// Images may go to index slots, to the words of the shared area that changes keep there, which `left` takes over, and
+/// to records below the live end that the entry sets; and a journal behind the records lies behind that, else its own
+/// images could change it while it is applied.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_journal() const {
-    std::uint64_t live_end = shared_word(pair_shared::live_end);
-    bool good = true;
-    const bool whole = journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t image) {
-        if (offset == pair_shared::live_end && bytes == 8) live_end = region_.load_word(image);
+bool PairEngine<KeyLen, Sharing, Index, Platform>::check_journal(Superblock& left) const noexcept {
+    bool good = journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t image) {
+        if (bytes != 8) return;
+        if (offset == pair_shared::live_end) left.durable_end = region_.load_word(image);
+        if (offset == pair_shared::records) left.records = region_.load_word(image);
+        if (offset == pair_shared::keys) left.keys = region_.load_word(image);
+        if (offset == pair_shared::void_epoch) left.void_epoch = region_.load_word(image);
     });
-    if (!whole || live_end > file_bytes_) good = false;
-    if (good) {
-        journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t) {
-            const bool index = offset >= layout::index_offset && offset + bytes <= layout::records_offset &&
-                               bytes == layout::link_bytes && (offset - layout::index_offset) % layout::link_bytes == 0;
-            const bool word = bytes == 8 && (offset == pair_shared::live_end || offset == pair_shared::records ||
-                                             offset == pair_shared::keys || offset == pair_shared::void_epoch);
-            const bool record = offset >= pair_layout::records_offset && offset + bytes <= live_end;
-            good = good && (index || word || record);
-        });
-    }
-    return good ? Failure{} : Failure{errc::corrupt, "the journal that a killed process left is none of a store"};
+    const std::uint64_t end = left.durable_end;
+    const bool is_behind = journal_.place() != pair_shared::journal;
+    if (!good || end > file_bytes_ || (is_behind && end > journal_.place())) return false;
+    journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t) {
+        const bool index = offset >= layout::index_offset && offset + bytes <= layout::records_offset &&
+                           bytes == layout::link_bytes && (offset - layout::index_offset) % layout::link_bytes == 0;
+        const bool word = bytes == 8 && (offset == pair_shared::live_end || offset == pair_shared::records ||
+                                         offset == pair_shared::keys || offset == pair_shared::void_epoch);
+        const bool record = offset >= pair_layout::records_offset && offset + bytes <= end;
+        good = good && (index || word || record);
+    });
+    return good;
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& superblock, bool after_failure) {
     const std::uint64_t end = superblock.durable_end;
+    Superblock found = superblock;
+    found.records = found.keys = 0;
+    // Of a file that was cut short, what is left can be read. New records may come to lie where lost ones were: the
+    // check in front of a record is of one link, so none that led to a lost one leads to a new one.
+    found.durable_end = std::min(end, file_bytes_);
     // The bounds and epochs that the walk looks at.
-    region_.publish_word(pair_shared::live_end, end);
+    region_.publish_word(pair_shared::live_end, found.durable_end);
     region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
     region_.publish_word(pair_shared::void_epoch, superblock.void_epoch);
     struct Torn {
         std::uint64_t slot;
     };
     std::vector<Torn> torn;
-    Superblock found = superblock;
-    found.records = found.keys = 0;
     for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket) {
         const std::uint64_t slot = layout::slot_offset(bucket);
         if (bucket % 2 == 0 && region_.template load<8>(slot) == 0) {
@@ -148,7 +162,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& 
 /// One record: see the table above.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::mend_record(std::uint32_t, const Place& place,
-                                                        std::uint64_t durable_epoch) {
+                                                               std::uint64_t durable_epoch) {
     bool damaged = false;
     for (unsigned which = 0; which < 2; ++which) {
         const std::uint64_t slot = slot_at(place, which);
@@ -186,14 +200,15 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::mend_record(std::uint32_t, co
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Superblock& found, bool after_failure) noexcept {
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Superblock& found,
+                                                                      bool after_failure) noexcept {
     Superblocks<Region> superblocks(region_);
     Superblock counting;
     unsigned copy = 0;
     const bool has_superblock = superblocks.read_counting(counting, copy);
-    if (after_failure) {
-        for (std::uint64_t page = 0; page < file_bytes_; page += pair_layout::page_bytes)
-            region_.publish_word(page, region_.load_word(page));
+    if (after_failure && !read_only_) {
+        for (std::uint64_t page = 0; page < found.durable_end; page += pair_layout::page_bytes)
+            region_.template publish<1>(page, region_.template load<1>(page));
         if (Failure failure = flush()) return failure;
     }
     initialise_shared(found, found.generation, after_failure);

@@ -36,9 +36,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::sync_locked() noexcept {
     if (shared_word(pair_shared::pending) == 0) return {};
     if (Failure failure = check_size()) return failure;
     if (Failure failure = flush()) return failure;
-    const std::uint64_t epoch = next_epoch();
-    const std::uint64_t end = shared_word(pair_shared::live_end);
-    return write_superblock(false, epoch, end);
+    return write_superblock(false, epoch_to_sync(), shared_word(pair_shared::live_end));
 }
 
 /// The last sync, whose superblock says that the file is clean.
@@ -49,10 +47,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::close_locked() noexcept {
     if (!in_use_) return {};
     if (Failure failure = check_size()) return failure;
     if (Failure failure = flush()) return failure;
-    const bool pending = shared_word(pair_shared::pending) != 0;
-    const std::uint64_t epoch = pending ? next_epoch() : shared_word(pair_shared::durable_epoch);
-    const std::uint64_t end = shared_word(pair_shared::live_end);
-    if (Failure failure = write_superblock(true, epoch, end)) return failure;
+    if (Failure failure = write_superblock(true, epoch_to_sync(), shared_word(pair_shared::live_end))) return failure;
     in_use_ = false;
     return {};
 }

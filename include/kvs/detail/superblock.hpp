@@ -1,9 +1,9 @@
 // The superblock: what is known to be on the device [superblock].
 //
 // There are two copies, written in turn, each of them twice in pages of its own; twins are identical and either counts.
-// Of the copies that are valid, the one with the larger generation counts. A copy is written checksum first (as 0), then
-// the fields, then the checksum, so that a page that goes to the device meanwhile is no valid one; the generation rises
-// by 1 and a random number of 16 bits, so that a copy torn in a power cut cannot pass for another.
+// Of the copies that are valid, the one with the larger generation counts. A copy is written checksum first (as 0),
+// then the fields, then the checksum, so that a page that goes to the device meanwhile is no valid one; the generation
+// rises by 1 and a random number of 16 bits, so that a copy torn in a power cut cannot pass for another.
 //
 // A death while a copy is written leaves that copy's pages torn, or its twins of two generations, and the other copy
 // whole. The next open writes such pages anew, else damage of the twin would find no other. Before the other copy is
@@ -42,6 +42,11 @@ struct Superblock {
     FilePlace place{};
     std::uint64_t index_place[2] = {};
 };
+
+/// Modulo 2^64, so that a forged generation near the end of the numbers is one like any other.
+constexpr bool is_newer_generation(std::uint64_t a, std::uint64_t b) noexcept {
+    return a != b && a - b < std::uint64_t{1} << 63;
+}
 
 /// The words of a superblock, numbers and not yet bytes.
 using SuperblockWords = std::uint64_t[pair_layout::superblock::words];
@@ -121,7 +126,7 @@ public:
         for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
             Superblock found;
             if (!read_page(region_, pair_layout::superblock_offset(copy, twin), found)) continue;
-            if (!valid || found.generation > s.generation) s = found;
+            if (!valid || is_newer_generation(found.generation, s.generation)) s = found;
             valid = true;
         }
         return valid;
@@ -132,7 +137,7 @@ public:
         bool valid = false;
         for (unsigned i = 0; i < pair_layout::superblock_copies; ++i) {
             Superblock found;
-            if (!read(i, found) || (valid && found.generation <= s.generation)) continue;
+            if (!read(i, found) || (valid && !is_newer_generation(found.generation, s.generation))) continue;
             s = found;
             copy = i;
             valid = true;
@@ -150,10 +155,10 @@ public:
         return bad;
     }
 
-    /// Writes such pages anew from their twins. A page that is good is not touched: it may be all that is left. A copy that
-    /// has no good page left loses its checksums: it may lack but a word of the sync that a power cut undid, and the next
-    /// one to write the copy could store just that word, on the device before all others. A flush has to come between.
-    /// Without `twins_too` the pages stay, for `verify` to find.
+    /// Writes such pages anew from their twins. A page that is good is not touched: it may be all that is left. A copy
+    /// that has no good page left loses its checksums: it may lack but a word of the sync that a power cut undid, and
+    /// the next one to write the copy could store just that word, on the device before all others. A flush has to come
+    /// between. Without `twins_too` the pages stay, for `verify` to find.
     void mend(bool twins_too) noexcept {
         for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
             Superblock best;
