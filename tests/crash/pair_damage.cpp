@@ -297,10 +297,11 @@ private:
 
 void print(const char* what, const Damages& damages) {
     const Figures& f = damages.figures;
-    std::printf("%s: %llu images, of them %llu refused, %llu told of; %llu reads were corrupt, %llu not the newest value\n",
-                what, static_cast<unsigned long long>(f.images), static_cast<unsigned long long>(f.refused),
-                static_cast<unsigned long long>(f.reported), static_cast<unsigned long long>(f.corrupt),
-                static_cast<unsigned long long>(f.older));
+    std::printf(
+        "%s: %llu images, of them %llu refused, %llu told of; %llu reads were corrupt, %llu not the newest value\n",
+        what, static_cast<unsigned long long>(f.images), static_cast<unsigned long long>(f.refused),
+        static_cast<unsigned long long>(f.reported), static_cast<unsigned long long>(f.corrupt),
+        static_cast<unsigned long long>(f.older));
     std::fflush(stdout);
 }
 
@@ -317,9 +318,11 @@ TEST_CASE("every single bit of a store of pairs is flipped", "[pair_damage]") {
             for (const auto& [offset, bytes] : damages.used(scene))
                 for (std::uint64_t at = offset; at < offset + bytes; ++at)
                     for (unsigned bit = 0; bit < 8; ++bit) {
-                        const std::string id = std::string(scene.name) + "@" + std::to_string(at) + "." + std::to_string(bit);
+                        const std::string id =
+                            std::string(scene.name) + "@" + std::to_string(at) + "." + std::to_string(bit);
                         if (!damages.is_wanted(id)) continue;
-                        const std::byte flipped = scene.content.bytes[static_cast<std::size_t>(at)] ^ std::byte(1u << bit);
+                        const std::byte flipped =
+                            scene.content.bytes[static_cast<std::size_t>(at)] ^ std::byte(1u << bit);
                         file.put(at, &flipped, 1);
                         const bool is_shared = at >= layout::shared_offset && at < layout::records_offset;
                         damages.set_covered(!is_shared && at < layout::records_offset);
@@ -352,7 +355,8 @@ TEST_CASE("sectors and pages of a store of pairs are lost", "[pair_damage]") {
                         used = used || scene.content.bytes[static_cast<std::size_t>(i)] != std::byte{};
                     if (!used && random() % 16 != 0) continue;
                     for (const char* how : {"zeros", "random", "earlier"}) {
-                        const std::string id = std::string(scene.name) + "/" + how + "@" + std::to_string(at) + "+" + std::to_string(unit);
+                        const std::string id =
+                            std::string(scene.name) + "/" + how + "@" + std::to_string(at) + "+" + std::to_string(unit);
                         const std::uint64_t seed = random();
                         if (!damages.is_wanted(id)) continue;
                         std::vector<std::byte> bytes(static_cast<std::size_t>(std::min(unit, scene.content.size - at)));
@@ -361,7 +365,8 @@ TEST_CASE("sectors and pages of a store of pairs are lost", "[pair_damage]") {
                             for (std::byte& byte : bytes) byte = static_cast<std::byte>(dice());
                         if (*how == 'e' && at < damages.earlier().bytes.size())
                             std::memcpy(bytes.data(), damages.earlier().bytes.data() + at,
-                                        std::min<std::size_t>(bytes.size(), damages.earlier().bytes.size() - static_cast<std::size_t>(at)));
+                                        std::min<std::size_t>(bytes.size(), damages.earlier().bytes.size() -
+                                                                                static_cast<std::size_t>(at)));
                         file.put(at, bytes.data(), bytes.size());
                         damages.look(scene, id, false);
                         file.restore(scene.content);

@@ -1,7 +1,7 @@
-// [write-rule] [sync] [ensure-durable] [recover] [pair-creation] [failed] A power cut at any moment: whatever mixture of
-// the versions since the last completed flush is on the device, the store opens by itself and holds exactly the state
-// after some operation at or after the last completed sync, every batch whole or absent. The laboratory (lab/lab.hpp)
-// says how, and how a failure is replayed.
+// [write-rule] [sync] [ensure-durable] [recover] [pair-creation] [failed] A power cut at any moment: whatever mixture
+// of the versions since the last completed flush is on the device, the store opens by itself and holds exactly the
+// state after some operation at or after the last completed sync, every batch whole or absent. The laboratory
+// (lab/lab.hpp) says how, and how a failure is replayed.
 #include <kvs/kvs.hpp>
 
 #include <string>

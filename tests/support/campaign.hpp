@@ -19,8 +19,8 @@ inline bool is_set(const char* variable) {
 }
 inline bool is_long() { return is_set("KVS_LONG"); }
 
-/// `quick` in a usual run, `thorough` in a long one; an eighth of `quick` with KVS_SHORT, for the second and third build
-/// of the same tests.
+/// `quick` in a usual run, `thorough` in a long one; an eighth of `quick` with KVS_SHORT, for the second and third
+/// build of the same tests.
 inline std::uint64_t rounds(std::uint64_t quick, std::uint64_t thorough) {
     if (is_long()) return thorough;
     return is_set("KVS_SHORT") ? quick / 8 + 1 : quick;

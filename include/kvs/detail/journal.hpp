@@ -96,8 +96,8 @@ public:
         words_ = region_.load_word(shared::journal_words);
         staged_ = false;
         const bool inside = place_ == shared::journal && words_ <= room;
-        const bool behind = place_ >= records_offset && place_ % 8 == 0 && place_ <= file_bytes &&
-                            words_ <= (file_bytes - place_) / 8;
+        const bool behind =
+            place_ >= records_offset && place_ % 8 == 0 && place_ <= file_bytes && words_ <= (file_bytes - place_) / 8;
         is_sound = inside || behind;
         return true;
     }

@@ -38,7 +38,8 @@ namespace kvs_test::lab {
 
 namespace layout = kvs::detail::pair_layout;
 
-// ---- what a store holds ------------------------------------------------------------------------------------------------
+// ---- what a store holds
+// ------------------------------------------------------------------------------------------------
 
 /// Every value that a workload writes has a number of its own, so that a state tells which operations it holds.
 inline constexpr std::size_t most_keys = 8;
@@ -143,7 +144,8 @@ struct Timeline {
     std::size_t first = 0;  ///< cuts before this event are somebody else's
 };
 
-// ---- figures -------------------------------------------------------------------------------------------------------------
+// ---- figures
+// -------------------------------------------------------------------------------------------------------------
 
 inline constexpr std::array<std::uint64_t, 4> unit_sizes{4096, 512, 64, 8};
 
@@ -195,7 +197,8 @@ struct Abort : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// ---- the laboratory ------------------------------------------------------------------------------------------------------
+// ---- the laboratory
+// ------------------------------------------------------------------------------------------------------
 
 /// For one type of store. `Store` is one on `LabPlatform`.
 template <class Store>
@@ -203,8 +206,7 @@ class Lab {
 public:
     using Key = typename Store::key_type;
 
-    Lab(std::string name, std::vector<std::string> keys, Effort wanted)
-        : effort(wanted), name_(std::move(name)) {
+    Lab(std::string name, std::vector<std::string> keys, Effort wanted) : effort(wanted), name_(std::move(name)) {
         for (const std::string& key : keys) keys_.emplace_back(std::string_view(key));
         if (const char* text = std::getenv("KVS_CRASH")) only_ = text;
         trace_ = std::getenv("KVS_CRASH_TRACE") != nullptr;
@@ -244,13 +246,13 @@ public:
     void all_of(const std::string& scene, const Timeline& from, const Ops& ops) { explore(scene, from, ops, 0); }
 
     void print(const char* title) const {
-        std::printf("%s %s: %llu workloads; %llu kill states; power states with units of 4096: %llu, 512: %llu, "
-                    "64: %llu, 8: %llu; %llu of all in a crash after a crash; %llu windows whole, %llu by sample; "
-                    "%llu images made twice\n",
-                    title, name_.c_str(), number(figures.workloads), number(figures.kills), number(figures.power[0]),
-                    number(figures.power[1]), number(figures.power[2]), number(figures.power[3]),
-                    number(figures.nested), number(figures.whole_windows), number(figures.sampled_windows),
-                    number(figures.copies));
+        std::printf(
+            "%s %s: %llu workloads; %llu kill states; power states with units of 4096: %llu, 512: %llu, "
+            "64: %llu, 8: %llu; %llu of all in a crash after a crash; %llu windows whole, %llu by sample; "
+            "%llu images made twice\n",
+            title, name_.c_str(), number(figures.workloads), number(figures.kills), number(figures.power[0]),
+            number(figures.power[1]), number(figures.power[2]), number(figures.power[3]), number(figures.nested),
+            number(figures.whole_windows), number(figures.sampled_windows), number(figures.copies));
         std::fflush(stdout);
     }
 
@@ -656,7 +658,9 @@ private:
         const Mixer mixer(window, unit_sizes[unit_number]);
         const std::vector<Unit>& units = mixer.units;
         const std::vector<std::uint64_t> lengths = possible_lengths(window);
-        if (units.empty() && lengths.size() == 1 && window.pieces->empty() && window.end != window.timeline->events.size()) return;
+        if (units.empty() && lengths.size() == 1 && window.pieces->empty() &&
+            window.end != window.timeline->events.size())
+            return;
         std::mt19937_64 random(mix(window.end, unit_number + 17 * window.timeline->events.size()));
         std::vector<std::size_t> picks(units.size(), 0);
         std::size_t made = 0;
@@ -664,8 +668,7 @@ private:
             look_at(name, window, unit_number, mixer, picks, lengths[length % lengths.size()], made++);
         };
         std::size_t product = lengths.size();
-        for (const Unit& unit : units)
-            product = product > images ? product : product * unit.versions.size();
+        for (const Unit& unit : units) product = product > images ? product : product * unit.versions.size();
         if (product <= images) {
             ++figures.whole_windows;
             for (std::size_t number = 0; number < product; ++number) {
@@ -1003,8 +1006,8 @@ private:
         }
         if (walked != found) return "iteration yields " + text_of(walked) + " with " + text_of(found);
         const kvs::Report report = store.verify();
-        if (!report.ok()) return "verify: " + report.problems.front().text + " at " +
-                                 std::to_string(report.problems.front().offset);
+        if (!report.ok())
+            return "verify: " + report.problems.front().text + " at " + std::to_string(report.problems.front().offset);
         return {};
     }
 
@@ -1071,7 +1074,8 @@ private:
     std::unordered_map<std::uint16_t, kvs::Value> continued_;
 };
 
-// ---- workloads -----------------------------------------------------------------------------------------------------------
+// ---- workloads
+// -----------------------------------------------------------------------------------------------------------
 
 /// Calls `use` with every sequence of 1 to `longest` operations of the alphabet.
 inline void each_sequence(const Ops& alphabet, std::size_t longest, const std::function<void(const Ops&)>& use) {

@@ -6,7 +6,8 @@
 //   Event, Disk::record_into                     what was done to the file, in order
 //
 // A test decides which boot of the machine an image comes from (`Disk::boot`) and which file it is (`MemoryFile::id`):
-// so the same bytes are opened as after a kill and as after a power cut. One thread; stores of these tests sync by hand.
+// so the same bytes are opened as after a kill and as after a power cut. One thread; stores of these tests sync by
+// hand.
 #pragma once
 
 #include <kvs/kvs.hpp>
@@ -59,8 +60,8 @@ private:
 class Reservation {
 public:
     Reservation() {
-        void* at = ::mmap(nullptr, reserved_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                          -1, 0);
+        void* at =
+            ::mmap(nullptr, reserved_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) throw std::bad_alloc();
         base = static_cast<std::byte*>(at);
     }
@@ -79,7 +80,8 @@ struct Content {
     std::uint64_t size = 0;
 
     void reach(std::uint64_t end) {
-        if (end > bytes.size()) bytes.resize(static_cast<std::size_t>((end + page_bytes - 1) / page_bytes * page_bytes));
+        if (end > bytes.size())
+            bytes.resize(static_cast<std::size_t>((end + page_bytes - 1) / page_bytes * page_bytes));
     }
     void put(std::uint64_t offset, const void* from, std::uint64_t count) {
         reach(offset + count);
@@ -88,7 +90,8 @@ struct Content {
     /// What is cut off is NUL when the file grows again.
     void resize(std::uint64_t to) {
         if (to < size && to < bytes.size())
-            std::memset(bytes.data() + to, 0, static_cast<std::size_t>(std::min<std::uint64_t>(size, bytes.size()) - to));
+            std::memset(bytes.data() + to, 0,
+                        static_cast<std::size_t>(std::min<std::uint64_t>(size, bytes.size()) - to));
         size = to;
         reach(to);
     }

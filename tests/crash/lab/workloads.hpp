@@ -13,8 +13,7 @@ namespace kvs_test::lab {
 /// A value of the usual form and of another length, the same key's neighbour in its bucket, both at once, and
 /// everything that makes changes durable or ends them.
 inline Ops small_alphabet() {
-    return {set(0, 0), set(0, 1), set(1, 0),  erase(0), batch({set(0, 0), erase(1), set(2, 1)}),
-            sync,      clear,     reopen};
+    return {set(0, 0), set(0, 1), set(1, 0), erase(0), batch({set(0, 0), erase(1), set(2, 1)}), sync, clear, reopen};
 }
 
 /// Syncs whose first or second flush fails.
