@@ -581,6 +581,9 @@ private:
         const std::uint64_t next = shared_word(pair_shared::pending) != 0 ? next_epoch() : next_epoch() - 1;
         return std::min(next, pair_layout::last_epoch);
     }
+    static constexpr std::uint64_t most_records(std::uint64_t end) noexcept {
+        return (end - pair_layout::records_offset) / pair_layout::record_bytes(KeyLen, 0);
+    }
     /// The number of keys after a change. Of a damaged file it can be wrong, but not such that no open believes it.
     static std::uint64_t count_keys(std::uint64_t keys, std::uint64_t added, std::uint64_t removed,
                                     std::uint64_t records) noexcept {

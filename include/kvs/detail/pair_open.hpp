@@ -274,10 +274,10 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
 /// A valid checksum does not make sense of what somebody else wrote.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_fields(const Superblock& s) const noexcept {
-    const std::uint64_t most = (s.durable_end - pair_layout::records_offset) / pair_layout::record_bytes(KeyLen, 0);
     const bool good = s.durable_epoch >= pair_layout::first_epoch && s.durable_epoch <= pair_layout::last_epoch &&
                       s.durable_end >= pair_layout::records_offset && s.durable_end <= layout::file_limit &&
-                      s.void_epoch <= s.durable_epoch && s.records <= most && s.keys <= s.records;
+                      s.void_epoch <= s.durable_epoch && s.records <= most_records(s.durable_end) &&
+                      s.keys <= s.records;
     return good ? Failure{} : Failure{errc::corrupt, "the superblock contradicts itself"};
 }
 

@@ -155,6 +155,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& 
         else
             ++recovery_.damaged_chains;
     }
+    // Forged records can overlap, and be more than a file has room for.
+    found.records = std::min(found.records, most_records(found.durable_end));
+    found.keys = std::min(found.keys, found.records);
     if (superblock.records > found.records) recovery_.lost_records = superblock.records - found.records;
     return finish_recovery(found, after_failure);
 }
