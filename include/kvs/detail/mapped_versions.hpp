@@ -71,7 +71,7 @@ public:
 
 private:
     static constexpr std::uint64_t counter_of(std::uint32_t hash) noexcept {
-        return pair_layout::shared::counters + 4 * (hash % pair_layout::shared::counter_count);
+        return pair_layout::shared::counters + 4 * std::uint64_t{hash % pair_layout::shared::counter_count};
     }
     void step(std::uint64_t at, int order) noexcept {
         region_.store_counter(at, region_.load_counter(at, __ATOMIC_RELAXED) + 1, order);

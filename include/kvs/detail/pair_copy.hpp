@@ -59,7 +59,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& t
         SuperblockWords words;
         encode(superblock, words);
         std::byte bytes[sizeof words];
-        for (unsigned i = 0; i < pair_layout::superblock::words; ++i) store_big_endian<8>(bytes + 8 * i, words[i]);
+        for (unsigned i = 0; i < pair_layout::superblock::words; ++i)
+            store_big_endian<8>(bytes + pair_layout::superblock::offset_of(i), words[i]);
         for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
             if (Failure failure = target.write(bytes, sizeof bytes, pair_layout::superblock_offset(copy, twin)))
                 return failure;

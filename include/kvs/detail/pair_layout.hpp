@@ -52,6 +52,9 @@ inline constexpr unsigned reserved = 17;     ///< two words, 0
 inline constexpr unsigned checksum = 19;     ///< u32 0 | u32 CRC-32C of the words before it
 inline constexpr unsigned words = 20;
 
+/// The offset of a word in its page.
+constexpr std::uint64_t offset_of(unsigned word) noexcept { return std::uint64_t{word} * 8; }
+
 inline constexpr std::uint64_t magic_word = 0x414b565350414952;  // "AKVSPAIR"
 inline constexpr std::uint64_t clean = 1;                        ///< flag: closed properly
 }  // namespace superblock
@@ -67,7 +70,7 @@ inline constexpr std::uint64_t shared_offset = superblock_offset(0, superblock_t
 
 /// Words of 8 bytes in the machine's order, except the stamp, which is bytes.
 namespace shared {
-constexpr std::uint64_t word(unsigned number) noexcept { return shared_offset + 8 * number; }
+constexpr std::uint64_t word(unsigned number) noexcept { return shared_offset + std::uint64_t{number} * 8; }
 inline constexpr std::uint64_t stamp = word(0);  ///< a number made of layout, size and order of words
 inline constexpr std::uint64_t lock = word(1);   ///< count << 8 | owner byte, 0 = nobody
 inline constexpr std::uint64_t opening = word(2);

@@ -116,7 +116,8 @@ public:
 
     static bool read_page(const Region& region, std::uint64_t page, Superblock& s) noexcept {
         SuperblockWords words;
-        for (unsigned i = 0; i < pair_layout::superblock::words; ++i) words[i] = region.template load<8>(page + 8 * i);
+        for (unsigned i = 0; i < pair_layout::superblock::words; ++i)
+            words[i] = region.template load<8>(page + pair_layout::superblock::offset_of(i));
         return decode(words, s);
     }
 
@@ -168,7 +169,8 @@ public:
             for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
                 const std::uint64_t page = pair_layout::superblock_offset(copy, twin);
                 if (!valid)
-                    region_.template publish<8>(page + 8 * pair_layout::superblock::checksum, 0);
+                    region_.template publish<8>(
+                        page + pair_layout::superblock::offset_of(pair_layout::superblock::checksum), 0);
                 else if (twins_too && !is_page_of(copy, twin, best))
                     write_page(page, words);
             }
@@ -192,9 +194,10 @@ private:
 
     void write_page(std::uint64_t page, const SuperblockWords& words) noexcept {
         namespace at = pair_layout::superblock;
-        region_.template publish<8>(page + 8 * at::checksum, 0);
-        for (unsigned i = 0; i < at::checksum; ++i) region_.template publish<8>(page + 8 * i, words[i]);
-        region_.template publish<8>(page + 8 * at::checksum, words[at::checksum]);
+        region_.template publish<8>(page + at::offset_of(at::checksum), 0);
+        for (unsigned i = 0; i < at::checksum; ++i)
+            region_.template publish<8>(page + pair_layout::superblock::offset_of(i), words[i]);
+        region_.template publish<8>(page + at::offset_of(at::checksum), words[at::checksum]);
     }
 
     Region& region_;
