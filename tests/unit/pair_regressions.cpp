@@ -1,5 +1,5 @@
 // Faults that stores of pairs had once; each test opens with its story. Found by the fuzz target (tests/fuzz/pairs.cpp)
-// unless the story says otherwise.
+// or while it was written.
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/kvs.hpp>
 

@@ -161,6 +161,7 @@ public:
     /// the next one to write the copy could store just that word, on the device before all others. A flush has to come
     /// between. Without `twins_too` the pages stay, for `verify` to find.
     void mend(bool twins_too) noexcept {
+        namespace at = pair_layout::superblock;
         for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
             Superblock best;
             const bool valid = read(copy, best);
@@ -169,8 +170,7 @@ public:
             for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin) {
                 const std::uint64_t page = pair_layout::superblock_offset(copy, twin);
                 if (!valid)
-                    region_.template publish<8>(
-                        page + pair_layout::superblock::offset_of(pair_layout::superblock::checksum), 0);
+                    region_.template publish<8>(page + at::offset_of(at::checksum), 0);
                 else if (twins_too && !is_page_of(copy, twin, best))
                     write_page(page, words);
             }
@@ -196,7 +196,7 @@ private:
         namespace at = pair_layout::superblock;
         region_.template publish<8>(page + at::offset_of(at::checksum), 0);
         for (unsigned i = 0; i < at::checksum; ++i)
-            region_.template publish<8>(page + pair_layout::superblock::offset_of(i), words[i]);
+            region_.template publish<8>(page + at::offset_of(i), words[i]);
         region_.template publish<8>(page + at::offset_of(at::checksum), words[at::checksum]);
     }
 
