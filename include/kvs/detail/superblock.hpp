@@ -195,8 +195,7 @@ private:
     void write_page(std::uint64_t page, const SuperblockWords& words) noexcept {
         namespace at = pair_layout::superblock;
         region_.template publish<8>(page + at::offset_of(at::checksum), 0);
-        for (unsigned i = 0; i < at::checksum; ++i)
-            region_.template publish<8>(page + at::offset_of(i), words[i]);
+        for (unsigned i = 0; i < at::checksum; ++i) region_.template publish<8>(page + at::offset_of(i), words[i]);
         region_.template publish<8>(page + at::offset_of(at::checksum), words[at::checksum]);
     }
 
