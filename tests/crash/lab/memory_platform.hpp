@@ -145,7 +145,7 @@ struct MemoryFile {
     Content content() {
         Content copy;
         copy.reach(size);
-        std::memcpy(copy.bytes.data(), base(), static_cast<std::size_t>(size));
+        if (size != 0) std::memcpy(copy.bytes.data(), base(), static_cast<std::size_t>(size));
         copy.size = size;
         return copy;
     }
