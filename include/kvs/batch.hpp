@@ -1,5 +1,6 @@
 // Several changes of a store that happen together.
-#pragma once
+#ifndef KVS_BATCH_HPP
+#define KVS_BATCH_HPP
 
 #include <cstddef>
 #include <string>
@@ -84,3 +85,5 @@ private:
 };
 
 }  // namespace kvs
+
+#endif  // KVS_BATCH_HPP

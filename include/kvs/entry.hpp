@@ -1,5 +1,6 @@
 // Iteration over a store.
-#pragma once
+#ifndef KVS_ENTRY_HPP
+#define KVS_ENTRY_HPP
 
 #include <cstddef>
 #include <iterator>
@@ -114,3 +115,5 @@ private:
 };
 
 }  // namespace kvs
+
+#endif  // KVS_ENTRY_HPP

@@ -2,7 +2,8 @@
 //
 // Inside the library a failure is a `detail::Failure`: a code, a sentence and at most two facts, all plain data, so
 // that reporting one never allocates. Text is made only where an exception is thrown.
-#pragma once
+#ifndef KVS_ERROR_HPP
+#define KVS_ERROR_HPP
 
 #include <cerrno>
 #include <cstdint>
@@ -256,3 +257,5 @@ inline Failure system_failure(const char* problem, int system, bool writing) noe
 
 template <>
 struct std::is_error_code_enum<kvs::errc> : std::true_type {};
+
+#endif  // KVS_ERROR_HPP

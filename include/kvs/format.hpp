@@ -1,6 +1,7 @@
 // Formatters for the fmt library: `fmt::print("{} = {}\n", entry.key(), entry.value())`. Needs fmt 9 or later; the rest
 // of kvs does not.
-#pragma once
+#ifndef KVS_FORMAT_HPP
+#define KVS_FORMAT_HPP
 
 #if !__has_include(<fmt/format.h>)
 #error "kvs: <kvs/format.hpp> needs the fmt library (Debian: libfmt-dev, vcpkg: fmt)."
@@ -156,3 +157,5 @@ struct fmt::formatter<kvs::Recovery> : kvs::detail::TextFormatter {
         return write(text, context);
     }
 };
+
+#endif  // KVS_FORMAT_HPP

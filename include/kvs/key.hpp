@@ -1,5 +1,6 @@
 // Keys: checked and hashed once, at compile time where they are literals.
-#pragma once
+#ifndef KVS_KEY_HPP
+#define KVS_KEY_HPP
 
 #include <bit>
 #include <cstddef>
@@ -208,3 +209,5 @@ private:
 };
 
 }  // namespace kvs
+
+#endif  // KVS_KEY_HPP

@@ -1,5 +1,6 @@
 // How a store is opened.
-#pragma once
+#ifndef KVS_OPTIONS_HPP
+#define KVS_OPTIONS_HPP
 
 #include <cstdint>
 #include <string_view>
@@ -144,3 +145,5 @@ struct Options {
 };
 
 }  // namespace kvs
+
+#endif  // KVS_OPTIONS_HPP

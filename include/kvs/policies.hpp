@@ -4,7 +4,8 @@
 // folded into one `detail::PolicySet` at once, so that `Store<16, A, B>` and `Store<16, B, A>` are the same type, and a
 // list that makes no sense stops the build with the words to write instead. Never is a policy dropped silently: for a
 // store, a dropped durability policy would be data loss.
-#pragma once
+#ifndef KVS_POLICIES_HPP
+#define KVS_POLICIES_HPP
 
 #include <cstddef>
 #include <type_traits>
@@ -182,3 +183,5 @@ inline constexpr bool has_pairs = !std::is_same_v<typename Policies::Backup, NoB
 
 }  // namespace detail
 }  // namespace kvs
+
+#endif  // KVS_POLICIES_HPP

@@ -1,5 +1,6 @@
 // What `verify`, `stats` and `recovery` tell.
-#pragma once
+#ifndef KVS_REPORT_HPP
+#define KVS_REPORT_HPP
 
 #include <array>
 #include <cstddef>
@@ -98,3 +99,5 @@ constexpr const char* to_string(Recovery::Outcome outcome) noexcept {
 }
 
 }  // namespace kvs
+
+#endif  // KVS_REPORT_HPP

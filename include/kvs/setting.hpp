@@ -1,5 +1,6 @@
 // Typed handles: name, type and fallback of a setting, said once.
-#pragma once
+#ifndef KVS_SETTING_HPP
+#define KVS_SETTING_HPP
 
 #include <string_view>
 #include <utility>
@@ -58,3 +59,5 @@ private:
 };
 
 }  // namespace kvs
+
+#endif  // KVS_SETTING_HPP

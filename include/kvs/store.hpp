@@ -1,5 +1,6 @@
 // The store.
-#pragma once
+#ifndef KVS_STORE_HPP
+#define KVS_STORE_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -667,3 +668,5 @@ template <std::size_t KeyLen>
 using SeedStore = Store<KeyLen, NoBackup, ChainIndex, SharedThreads>;
 
 }  // namespace kvs
+
+#endif  // KVS_STORE_HPP

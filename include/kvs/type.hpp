@@ -1,5 +1,6 @@
 // The types of values and the byte that stands for each in a file.
-#pragma once
+#ifndef KVS_TYPE_HPP
+#define KVS_TYPE_HPP
 
 #include <cstdint>
 
@@ -52,3 +53,5 @@ constexpr bool is_number(Type type) noexcept { return static_cast<std::uint8_t>(
 constexpr bool is_text(Type type) noexcept { return type == Type::ascii || type == Type::utf8; }
 
 }  // namespace kvs
+
+#endif  // KVS_TYPE_HPP

@@ -1,5 +1,6 @@
 // A value of any storable type, as `value()` and iteration return it.
-#pragma once
+#ifndef KVS_VALUE_HPP
+#define KVS_VALUE_HPP
 
 #include <cstdint>
 #include <cstring>
@@ -167,3 +168,5 @@ std::optional<T> Value::get_if() const {
 }
 
 }  // namespace kvs
+
+#endif  // KVS_VALUE_HPP

@@ -1,5 +1,6 @@
 // Which value lengths a store has.
-#pragma once
+#ifndef KVS_WEIGHTS_HPP
+#define KVS_WEIGHTS_HPP
 
 #include <array>
 #include <bit>
@@ -110,3 +111,5 @@ private:
 
 }  // namespace detail
 }  // namespace kvs
+
+#endif  // KVS_WEIGHTS_HPP

@@ -3,7 +3,8 @@
 // Every link is checked before it is followed: it must point behind the record it stands in (offsets only grow along a
 // chain, so every walk ends) and to a record that ends below the live end (so nothing is read outside the file, and
 // nothing in the index is taken for a record).
-#pragma once
+#ifndef KVS_DETAIL_CHAIN_HPP
+#define KVS_DETAIL_CHAIN_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -73,3 +74,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_CHAIN_HPP

@@ -1,5 +1,6 @@
 // What the checks of all formats have in common.
-#pragma once
+#ifndef KVS_DETAIL_CHECK_HPP
+#define KVS_DETAIL_CHECK_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -55,3 +56,5 @@ Failure check_value(const Stored<Source>& stored) {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_CHECK_HPP

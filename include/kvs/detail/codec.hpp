@@ -5,7 +5,8 @@
 //
 // A decoder may run on bytes that a writer is changing: it must end, stay within the value's bytes and return anything;
 // its result is then dropped and it runs again.
-#pragma once
+#ifndef KVS_DETAIL_CODEC_HPP
+#define KVS_DETAIL_CODEC_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -319,3 +320,5 @@ requires(enable_bytes<T>) struct Codec<T> {
 
 }  // namespace detail
 }  // namespace kvs
+
+#endif  // KVS_DETAIL_CODEC_HPP

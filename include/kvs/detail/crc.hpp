@@ -9,7 +9,8 @@
 // of up to 16 bits.
 //
 // On x86-64 the instruction is used if the processor has it, which is asked once; on AArch64 if the compiler may.
-#pragma once
+#ifndef KVS_DETAIL_CRC_HPP
+#define KVS_DETAIL_CRC_HPP
 
 #include <array>
 #include <cstddef>
@@ -122,3 +123,5 @@ inline constexpr std::array<std::array<std::uint16_t, 256>, 6> crc16_tables = []
 static_assert(crc16_of_48_bits(0x31) == 0x2672);  // of the one byte "1", which leading NULs do not change
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_CRC_HPP

@@ -2,7 +2,8 @@
 //
 // Readers take no lock: a registration builds a new sorted list and publishes it in one store; older lists are kept
 // until the store is closed, because a reader may still be looking at one. Registration is for start-up, a few times.
-#pragma once
+#ifndef KVS_DETAIL_DEFAULTS_HPP
+#define KVS_DETAIL_DEFAULTS_HPP
 
 #include <algorithm>
 #include <atomic>
@@ -88,3 +89,5 @@ private:
 
 }  // namespace detail
 }  // namespace kvs
+
+#endif  // KVS_DETAIL_DEFAULTS_HPP

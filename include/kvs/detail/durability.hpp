@@ -9,7 +9,8 @@
 //
 // With `sync_every` a thread sleeps until something is pending, waits out the interval and syncs. It is started by the
 // first write, so a store that is only read has none.
-#pragma once
+#ifndef KVS_DETAIL_DURABILITY_HPP
+#define KVS_DETAIL_DURABILITY_HPP
 
 #include <atomic>
 #include <cstdint>
@@ -165,3 +166,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_DURABILITY_HPP

@@ -1,6 +1,7 @@
 // A file of the operating system: what the platform's single calls mean, when they are repeated, and what is cleaned up
 // when one fails. Closes itself.
-#pragma once
+#ifndef KVS_DETAIL_FILE_HPP
+#define KVS_DETAIL_FILE_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -212,3 +213,5 @@ inline std::string directory_of(std::string_view path) {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_FILE_HPP

@@ -4,7 +4,8 @@
 // A key of k bytes is hashed as if it were padded with NUL to the key length m. Each NUL only multiplies by the prime,
 // so m - k of them are one multiplication by a power out of a table: hashing costs by the key, not by the key length.
 // Bytes are taken as unsigned: the hash does not depend on whether `char` is signed.
-#pragma once
+#ifndef KVS_DETAIL_FNV_HPP
+#define KVS_DETAIL_FNV_HPP
 
 #include <array>
 #include <cstddef>
@@ -33,3 +34,5 @@ constexpr std::uint32_t add(std::uint32_t hash, unsigned char byte) noexcept { r
 constexpr std::uint32_t pad(std::uint32_t hash, std::size_t padding) noexcept { return hash * powers[padding]; }
 
 }  // namespace kvs::detail::fnv
+
+#endif  // KVS_DETAIL_FNV_HPP

@@ -11,7 +11,8 @@
 // in a hint and 32 in the store: after 65,535 clears there are no more hints, and no stale one is ever taken.
 //
 // A hint is one word, so it is whole or another one. Two places for each hash keep most keys of a small store.
-#pragma once
+#ifndef KVS_DETAIL_HINTS_HPP
+#define KVS_DETAIL_HINTS_HPP
 
 #include <array>
 #include <atomic>
@@ -81,3 +82,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_HINTS_HPP

@@ -11,7 +11,8 @@
 // record, where nothing reaches them and the next record is written over them.
 //
 // An image is a word (offset << 32 | bytes), then its bytes, filled up to whole words.
-#pragma once
+#ifndef KVS_DETAIL_JOURNAL_HPP
+#define KVS_DETAIL_JOURNAL_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -135,3 +136,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_JOURNAL_HPP

@@ -8,7 +8,8 @@
 //   offset 262154   records: key[m] | type u8 | value[p] | next u32
 //
 // All integers are big-endian.
-#pragma once
+#ifndef KVS_DETAIL_LAYOUT_HPP
+#define KVS_DETAIL_LAYOUT_HPP
 
 #include <bit>
 #include <cstddef>
@@ -122,3 +123,5 @@ static_assert(decode_type(encode_type(Type::utf8, 16)).length == 16);
 static_assert(decode_type(encode_type(Type::bytes, 9)).length == 9);
 
 }  // namespace kvs::detail::layout
+
+#endif  // KVS_DETAIL_LAYOUT_HPP

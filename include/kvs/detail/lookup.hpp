@@ -1,5 +1,6 @@
 // What an engine answers with.
-#pragma once
+#ifndef KVS_DETAIL_LOOKUP_HPP
+#define KVS_DETAIL_LOOKUP_HPP
 
 #include <cstdint>
 #include <string>
@@ -30,3 +31,5 @@ struct Item {
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_LOOKUP_HPP

@@ -1,7 +1,8 @@
 // The version counters of [readers] (version_table.hpp) in the shared area of the file, for stores whose readers may be
 // other processes. A process that dies leaves counters odd: who opens the file alone, or takes the lock over, evens
 // them by adding one, never by taking it away, else a reader that began before would believe what it read.
-#pragma once
+#ifndef KVS_DETAIL_MAPPED_VERSIONS_HPP
+#define KVS_DETAIL_MAPPED_VERSIONS_HPP
 
 #include <cstdint>
 
@@ -98,3 +99,5 @@ public:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_MAPPED_VERSIONS_HPP

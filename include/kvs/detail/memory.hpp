@@ -20,7 +20,8 @@
 //
 // `put` is the one store that a crash cannot split: 1, 2, 4 or 8 bytes at any address in a single instruction (on
 // x86-64 and AArch64; elsewhere, and under ThreadSanitizer, word by word).
-#pragma once
+#ifndef KVS_DETAIL_MEMORY_HPP
+#define KVS_DETAIL_MEMORY_HPP
 
 #include <bit>
 #include <cstddef>
@@ -211,3 +212,5 @@ struct PlainMemory {
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_MEMORY_HPP

@@ -1,5 +1,6 @@
 // Numbers: as they are stored, and read as another number type when nothing is lost.
-#pragma once
+#ifndef KVS_DETAIL_NUMBER_HPP
+#define KVS_DETAIL_NUMBER_HPP
 
 #include <bit>
 #include <charconv>
@@ -160,3 +161,5 @@ bool parse_decimal(const char* text, const char* end, Float& value) noexcept {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_NUMBER_HPP

@@ -1,7 +1,8 @@
 // Opening the file that a path names, and keeping others out of it.
 //
 // A writing handle holds the presence byte exclusively, a read-only handle shared: they keep each other out.
-#pragma once
+#ifndef KVS_DETAIL_OPEN_FILE_HPP
+#define KVS_DETAIL_OPEN_FILE_HPP
 
 #include <cerrno>
 #include <string>
@@ -55,3 +56,5 @@ Failure open_store_file(File<Platform>& file, const std::string& path, const Opt
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_OPEN_FILE_HPP

@@ -2,7 +2,8 @@
 //
 // A link is followed only if it points behind the record it stands in (so every walk ends), to a place where a record
 // can begin, to one that ends below the live end, and if the check in front of that record was made for this link.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_CHAIN_HPP
+#define KVS_DETAIL_PAIR_CHAIN_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -86,3 +87,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_CHAIN_HPP

@@ -14,7 +14,8 @@
 // and counts. The pending flag is set before anything of a new epoch can be seen.
 //
 // A value of another length is such an entry: the new record lives and the old one is deleted in one.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_CHANGE_HPP
+#define KVS_DETAIL_PAIR_CHANGE_HPP
 
 #include <algorithm>
 #include <array>
@@ -486,3 +487,5 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::ensure_space(std::uint64_t
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_CHANGE_HPP

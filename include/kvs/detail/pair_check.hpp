@@ -1,5 +1,6 @@
 // Checking a store of paired records from end to end, mending what its second copies allow, and counting.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_CHECK_HPP
+#define KVS_DETAIL_PAIR_CHECK_HPP
 
 #include <algorithm>
 #include <array>
@@ -188,3 +189,5 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::stats(Stats& stats) {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_CHECK_HPP

@@ -1,5 +1,6 @@
 // Copies of a store of paired records, made while it is in use. How they get to their names: replacement.hpp.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_COPY_HPP
+#define KVS_DETAIL_PAIR_COPY_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -108,3 +109,5 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_entries(
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_COPY_HPP

@@ -12,7 +12,8 @@
 // epoch is the record's value. Slots of an epoch at or below C are void (`clear`).
 //
 // Readers take no lock (version_table.hpp, [readers]); writers take `writers_`.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_ENGINE_HPP
+#define KVS_DETAIL_PAIR_ENGINE_HPP
 
 #include <algorithm>
 #include <atomic>
@@ -695,3 +696,5 @@ private:
 #include <kvs/detail/pair_open.hpp>     // IWYU pragma: export
 #include <kvs/detail/pair_recover.hpp>  // IWYU pragma: export
 #include <kvs/detail/pair_sync.hpp>     // IWYU pragma: export
+
+#endif  // KVS_DETAIL_PAIR_ENGINE_HPP

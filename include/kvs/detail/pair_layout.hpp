@@ -7,7 +7,8 @@
 //   offset 380928   records: check u32 | key[m] | type u8 | slot A | slot B | next u32
 //
 // All integers are big-endian but those of the shared area, which are the machine's own.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_LAYOUT_HPP
+#define KVS_DETAIL_PAIR_LAYOUT_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -192,3 +193,5 @@ static_assert(shared_offset == 282624);
 static_assert(records_offset == 380928);
 
 }  // namespace kvs::detail::pair_layout
+
+#endif  // KVS_DETAIL_PAIR_LAYOUT_HPP

@@ -12,7 +12,8 @@
 //   not clean, another boot or place         recover [recover]
 //
 // A read-only handle does the same in a mapping of its own, which nobody sees, and flushes nothing.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_OPEN_HPP
+#define KVS_DETAIL_PAIR_OPEN_HPP
 
 #include <algorithm>
 #include <cerrno>
@@ -351,3 +352,5 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::close() noexcept {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_OPEN_HPP

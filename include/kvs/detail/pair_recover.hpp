@@ -21,7 +21,8 @@
 // than a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its
 // usual way, checksum 0 first, could be the last thing that the device sees of the copy that counts), and all is
 // flushed before the other copy is written; the failed flag goes last.
-#pragma once
+#ifndef KVS_DETAIL_PAIR_RECOVER_HPP
+#define KVS_DETAIL_PAIR_RECOVER_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -262,3 +263,5 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::salvage(const Options&, Su
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_RECOVER_HPP

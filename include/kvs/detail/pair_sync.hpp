@@ -11,7 +11,8 @@
 // [failed] The kernel may have dropped the pages of a flush that failed, and answers the next call with success. So the
 // failed flag is set at once, and nothing is written or promised until an open that is alone has gone back to the last
 // completed sync (pair_recover.hpp).
-#pragma once
+#ifndef KVS_DETAIL_PAIR_SYNC_HPP
+#define KVS_DETAIL_PAIR_SYNC_HPP
 
 #include <cstdint>
 
@@ -142,3 +143,5 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_size() const noexcep
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_SYNC_HPP

@@ -3,7 +3,8 @@
 // Every function is one system call (or the smallest group that has one meaning), returns 0 or an errno value, never
 // throws, never retries and keeps no state. `on_store` is told of every change of mapped bytes, one call for each
 // machine store: that is the seam at which tests record, cut and reorder. It costs nothing here, because it is empty.
-#pragma once
+#ifndef KVS_DETAIL_PLATFORM_POSIX_HPP
+#define KVS_DETAIL_PLATFORM_POSIX_HPP
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -360,3 +361,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PLATFORM_POSIX_HPP

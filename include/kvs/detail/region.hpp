@@ -5,7 +5,8 @@
 //
 // and, on the file, `File::flush`. Each machine store is told to `Platform::on_store`, where a test can record it, so a
 // test sees every state that a killed process can leave.
-#pragma once
+#ifndef KVS_DETAIL_REGION_HPP
+#define KVS_DETAIL_REGION_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -145,3 +146,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_REGION_HPP

@@ -3,7 +3,8 @@
 // [copy] A copy is written beside its destination under a temporary name, flushed, and renamed over the destination in
 // one step: whoever looks there finds what was there before or the whole copy. A destination that is a symbolic link is
 // replaced, not followed. Killed before the rename, it leaves the temporary file.
-#pragma once
+#ifndef KVS_DETAIL_REPLACEMENT_HPP
+#define KVS_DETAIL_REPLACEMENT_HPP
 
 #include <atomic>
 #include <string>
@@ -73,3 +74,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_REPLACEMENT_HPP

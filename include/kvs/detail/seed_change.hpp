@@ -18,7 +18,8 @@
 // bucket.)
 //
 // A power cut keeps any of these stores and not others; the format has nothing against that.
-#pragma once
+#ifndef KVS_DETAIL_SEED_CHANGE_HPP
+#define KVS_DETAIL_SEED_CHANGE_HPP
 
 #include <bit>
 #include <cstddef>
@@ -282,3 +283,5 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::ensure_space(std::uint64_t end) n
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_SEED_CHANGE_HPP

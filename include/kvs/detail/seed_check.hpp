@@ -1,5 +1,6 @@
 // Checking a store of the seed format from end to end, and counting what is in it.
-#pragma once
+#ifndef KVS_DETAIL_SEED_CHECK_HPP
+#define KVS_DETAIL_SEED_CHECK_HPP
 
 #include <algorithm>
 #include <array>
@@ -108,3 +109,5 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::stats(Stats& stats) {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_SEED_CHECK_HPP

@@ -1,5 +1,6 @@
 // Copies of a store of the seed format, made while it is in use. How they get to their names: replacement.hpp.
-#pragma once
+#ifndef KVS_DETAIL_SEED_COPY_HPP
+#define KVS_DETAIL_SEED_COPY_HPP
 
 #include <algorithm>
 #include <cstddef>
@@ -91,3 +92,5 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::copy_entries(SeedEngine<KeyLen, U
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_SEED_COPY_HPP

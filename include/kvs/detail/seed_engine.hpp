@@ -5,7 +5,8 @@
 // copies.
 //
 // Readers take no lock (version_table.hpp, [readers]); writers take `writers_`.
-#pragma once
+#ifndef KVS_DETAIL_SEED_ENGINE_HPP
+#define KVS_DETAIL_SEED_ENGINE_HPP
 
 #include <algorithm>
 #include <atomic>
@@ -506,3 +507,5 @@ private:
 #include <kvs/detail/seed_check.hpp>   // IWYU pragma: export
 #include <kvs/detail/seed_copy.hpp>    // IWYU pragma: export
 #include <kvs/detail/seed_open.hpp>    // IWYU pragma: export
+
+#endif  // KVS_DETAIL_SEED_ENGINE_HPP

@@ -9,7 +9,8 @@
 //
 // Opening walks every chain once, to know the live end, the number of keys and what is damaged: the format records none
 // of them. That costs some 50 µs for an empty index and 50 to 500 ns for each record.
-#pragma once
+#ifndef KVS_DETAIL_SEED_OPEN_HPP
+#define KVS_DETAIL_SEED_OPEN_HPP
 
 #include <algorithm>
 #include <bit>
@@ -227,3 +228,5 @@ void SeedEngine<KeyLen, Sharing, Platform>::close() noexcept {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_SEED_OPEN_HPP

@@ -8,7 +8,8 @@
 // A death while a copy is written leaves that copy's pages torn, or its twins of two generations, and the other copy
 // whole. The next open writes such pages anew, else damage of the twin would find no other. Before the other copy is
 // written, a flush brings that to the device.
-#pragma once
+#ifndef KVS_DETAIL_SUPERBLOCK_HPP
+#define KVS_DETAIL_SUPERBLOCK_HPP
 
 #include <cstdint>
 
@@ -203,3 +204,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_SUPERBLOCK_HPP

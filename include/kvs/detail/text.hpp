@@ -1,5 +1,6 @@
 // What a string's bytes are: ASCII, UTF-8 or neither.
-#pragma once
+#ifndef KVS_DETAIL_TEXT_HPP
+#define KVS_DETAIL_TEXT_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -58,3 +59,5 @@ inline TextKind text_kind(std::string_view text) noexcept {
 }
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_TEXT_HPP

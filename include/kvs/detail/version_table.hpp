@@ -12,7 +12,8 @@
 // damage only reported, when the counter did not change. The bytes are loaded with acquire order (memory.hpp), so the
 // second look at the counter comes after them; they are stored with release order, so a reader that saw one of them
 // also sees the odd counter.
-#pragma once
+#ifndef KVS_DETAIL_VERSION_TABLE_HPP
+#define KVS_DETAIL_VERSION_TABLE_HPP
 
 #include <array>
 #include <atomic>
@@ -124,3 +125,5 @@ private:
 };
 
 }  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_VERSION_TABLE_HPP
