@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include <kvs/detail/layout.hpp>
 #include <kvs/error.hpp>
 
 namespace kvs::detail {
@@ -96,6 +97,25 @@ public:
         if (e == 0) return {};
         retry([&] { return Platform::resize(file_, size); });
         return system_failure("the file cannot grow", e, true);
+    }
+
+    /// Makes sure that the file, of `size` bytes, has space up to `end`. Grows it ahead of need: by an eighth, so that
+    /// growth costs little per record, or, on a full disk, by just what is wanted.
+    Failure ensure_space(std::uint64_t& size, std::uint64_t end) noexcept {
+        if (end <= size) return {};
+        if (end > layout::file_limit)
+            return {errc::store_full, "the file has reached the format's limit", Fact::at_most(layout::file_limit),
+                    Fact::of_bytes(end)};
+        constexpr std::uint64_t step = 65536;
+        std::uint64_t ahead = (end + end / 8 + step - 1) / step * step;
+        if (ahead > layout::file_limit) ahead = layout::file_limit;
+        Failure failure = grow(size, ahead);
+        if (failure.code == errc::disk_full) {
+            ahead = end;
+            failure = grow(size, ahead);
+        }
+        if (!failure) size = ahead;
+        return failure;
     }
 
     /// Gets space for the holes a copying tool left in the file's first `size` bytes: a store to a hole on a full disk

@@ -266,7 +266,9 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::store_record(const KeyType& key, const Encoded& value,
                                                                    const Place& place, std::uint64_t link,
                                                                    std::uint32_t bucket) noexcept {
-    if (Failure failure = ensure_space(place.record + pair_layout::record_bytes(KeyLen, place.length))) return failure;
+    if (Failure failure =
+            file_.ensure_space(file_bytes_, place.record + pair_layout::record_bytes(KeyLen, place.length)))
+        return failure;
     region_.template publish<4>(place.record - pair_layout::check_bytes,
                                 pair_layout::record_check(link, place.record, bucket, place.length));
     region_.store(place.record, key.padded(), KeyLen);
@@ -444,7 +446,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
         journal_.add_word(pair_shared::records, records);
         journal_.add_word(pair_shared::keys, keys);
         const std::uint64_t behind = pair_layout::padded(live_end);
-        if (Failure failure = ensure_space(behind + journal_.bytes())) return failure;
+        if (Failure failure = file_.ensure_space(file_bytes_, behind + journal_.bytes())) return failure;
         journal_.settle(behind);
         const typename Versions::ChangeOfAll change(versions_);
         journal_.commit();
@@ -464,26 +466,6 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::use_length(unsigned length) noexcept {
     used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << length,
                         std::memory_order_release);
-}
-
-/// Grows the file ahead of need: by an eighth, so that growth costs little per record, or, on a full disk, by just what
-/// is wanted.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::ensure_space(std::uint64_t end) noexcept {
-    if (end <= file_bytes_) return {};
-    if (end > layout::file_limit)
-        return {errc::store_full, "the file has reached the format's limit", Fact::at_most(layout::file_limit),
-                Fact::of_bytes(end)};
-    constexpr std::uint64_t step = 65536;
-    std::uint64_t ahead = (end + end / 8 + step - 1) / step * step;
-    if (ahead > layout::file_limit) ahead = layout::file_limit;
-    Failure failure = file_.grow(file_bytes_, ahead);
-    if (failure.code == errc::disk_full) {
-        ahead = end;
-        failure = file_.grow(file_bytes_, ahead);
-    }
-    if (!failure) file_bytes_ = ahead;
-    return failure;
 }
 
 }  // namespace kvs::detail

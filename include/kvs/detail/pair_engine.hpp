@@ -607,7 +607,6 @@ private:
     bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
     void replace(const SlotImage& image) noexcept;
     void add_erasure(const Place& place, const View& view);
-    Failure ensure_space(std::uint64_t end) noexcept;
     void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;
     void use_length(unsigned length) noexcept;
 

@@ -143,7 +143,8 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put_locked(const KeyType& key, st
     place = {vacancy.deleted_record, length};
     if (place.record == 0) {
         place.record = live_end_.load(std::memory_order_relaxed);
-        if (Failure problem = ensure_space(place.record + layout::record_bytes(KeyLen, length))) return problem;
+        if (Failure problem = file_.ensure_space(file_bytes_, place.record + layout::record_bytes(KeyLen, length)))
+            return problem;
     }
     const typename Versions::Change change(versions_, hash);
     if (vacancy.deleted_record != 0)
@@ -260,26 +261,6 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 void SeedEngine<KeyLen, Sharing, Platform>::count_keys(std::uint64_t more, std::uint64_t fewer) noexcept {
     const std::uint64_t keys = size() + more;
     keys_.store(keys > fewer ? keys - fewer : 0, std::memory_order_relaxed);
-}
-
-/// Grows the file ahead of need: by an eighth, so that growth costs little per record, or, on a full disk, by just
-/// what is wanted.
-template <std::size_t KeyLen, class Sharing, class Platform>
-Failure SeedEngine<KeyLen, Sharing, Platform>::ensure_space(std::uint64_t end) noexcept {
-    if (end <= file_bytes_) return {};
-    if (end > layout::file_limit)
-        return {errc::store_full, "the file has reached the format's limit", Fact::at_most(layout::file_limit),
-                Fact::of_bytes(end)};
-    constexpr std::uint64_t step = 65536;
-    std::uint64_t ahead = (end + end / 8 + step - 1) / step * step;
-    if (ahead > layout::file_limit) ahead = layout::file_limit;
-    Failure failure = file_.grow(file_bytes_, ahead);
-    if (failure.code == errc::disk_full) {
-        ahead = end;
-        failure = file_.grow(file_bytes_, ahead);
-    }
-    if (!failure) file_bytes_ = ahead;
-    return failure;
 }
 
 }  // namespace kvs::detail

@@ -430,7 +430,6 @@ private:
     Failure choose_length(const Encoded& value, unsigned& length) const noexcept;
     Presence find_or_vacancy(const KeyType& key, std::uint32_t hash, unsigned length, Place& place, Vacancy& vacancy,
                              Failure& failure) const noexcept;
-    Failure ensure_space(std::uint64_t end) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;
 
