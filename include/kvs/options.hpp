@@ -47,16 +47,26 @@ private:
     std::uint64_t nanoseconds_;
 };
 
+namespace detail {
+
+/// Negative ones count as zero, long ones as about 30 years.
+template <Duration Span>
+constexpr std::uint64_t nanoseconds_of(const Span& span) noexcept {
+    constexpr long double second = 1'000'000'000;
+    constexpr long double longest = 1e18L;
+    long double ns = static_cast<long double>(span.count()) * second * Span::period::num / Span::period::den;
+    if (!(ns > 0)) ns = 0;
+    if (ns > longest) ns = longest;
+    return static_cast<std::uint64_t>(ns);
+}
+
+}  // namespace detail
+
 /// A thread of the store syncs at the latest this long after a write; it sleeps while there is nothing to sync.
 /// Takes any `std::chrono` duration; negative ones count as zero.
 template <detail::Duration Span>
 constexpr SyncPolicy sync_every(const Span& interval) noexcept {
-    constexpr long double second = 1'000'000'000;
-    constexpr long double longest = 1e18L;  // about 30 years
-    long double ns = static_cast<long double>(interval.count()) * second * Span::period::num / Span::period::den;
-    if (!(ns > 0)) ns = 0;
-    if (ns > longest) ns = longest;
-    return {SyncPolicy::Kind::every, static_cast<std::uint64_t>(ns)};
+    return {SyncPolicy::Kind::every, detail::nanoseconds_of(interval)};
 }
 
 /// Only `sync()` and close.

@@ -77,6 +77,7 @@ struct Recovery {
     std::uint64_t lost_bytes = 0;       ///< that the file is shorter than it should be
     unsigned damaged_superblocks = 0;   ///< of four pages, where no death explains it
     unsigned mended_superblocks = 0;    ///< pages that were being written when a process died, and were written anew
+    bool attached = false;              ///< other handles had the file open: it is as they have it
     bool header_damaged = false;        ///< the superblock's copy of the header is used
     bool salvaged = false;              ///< both superblocks were damaged, and `Options::salvage` was set
 

@@ -2,6 +2,7 @@
 #ifndef KVS_STORE_HPP
 #define KVS_STORE_HPP
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -25,6 +26,7 @@
 #include <kvs/report.hpp>
 #include <kvs/setting.hpp>
 #include <kvs/value.hpp>
+#include <kvs/watch.hpp>
 
 namespace kvs {
 
@@ -57,6 +59,48 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 struct EngineOf<KeyLen, PolicySet<NoBackup, Sharing, Index, Platform>> {
     using type = SeedEngine<KeyLen, Sharing, Platform>;
 };
+
+/// Stands for "the type of the function's parameter".
+struct FromParameter;
+
+/// The type of the one parameter of a function or a function object that is no template.
+template <class Function>
+struct ParameterOf : ParameterOf<decltype(&Function::operator())> {};
+template <class Result, class Parameter>
+struct ParameterOf<Result (*)(Parameter)> {
+    using type = std::remove_cvref_t<Parameter>;
+};
+template <class Result, class Parameter>
+struct ParameterOf<Result (*)(Parameter) noexcept> : ParameterOf<Result (*)(Parameter)> {};
+template <class Class, class Result, class Parameter>
+struct ParameterOf<Result (Class::*)(Parameter)> : ParameterOf<Result (*)(Parameter)> {};
+template <class Class, class Result, class Parameter>
+struct ParameterOf<Result (Class::*)(Parameter) const> : ParameterOf<Result (*)(Parameter)> {};
+template <class Class, class Result, class Parameter>
+struct ParameterOf<Result (Class::*)(Parameter) noexcept> : ParameterOf<Result (*)(Parameter)> {};
+template <class Class, class Result, class Parameter>
+struct ParameterOf<Result (Class::*)(Parameter) const noexcept> : ParameterOf<Result (*)(Parameter)> {};
+
+template <class T>
+struct WithoutOptional {
+    using type = T;
+};
+template <class T>
+struct WithoutOptional<std::optional<T>> {
+    using type = T;
+};
+
+/// What `read_modify_write<T>` reads and writes.
+template <class T, class Function>
+struct Modified {
+    using type = T;
+};
+template <class Function>
+struct Modified<FromParameter, Function> {
+    using type = typename WithoutOptional<typename ParameterOf<std::decay_t<Function>>::type>::type;
+};
+template <class T, class Function>
+using ModifiedType = typename Modified<T, Function>::type;
 
 /// A buffer that `get_into` fills.
 template <class T>
@@ -364,6 +408,103 @@ public:
         detail::guarded(error, [&] { return flush(); });
     }
 
+    // ---- with others -----------------------------------------------------------------------------------------------
+
+    /// Sets a key that is absent; false if it has a value already, which stays. Registered defaults do not count. Of
+    /// several that do it at the same time, threads or processes, one is told true. Fails as `set` does.
+    template <class T>
+    bool set_if_absent(const key_type& key, const T& value) {
+        bool done = false;
+        check(write_if_absent(key, value, done), key);
+        return done;
+    }
+    template <class T>
+    bool set_if_absent(const key_type& key, const T& value, std::error_code& error) noexcept {
+        bool done = false;
+        detail::guarded(error, [&] { return write_if_absent(key, value, done); });
+        return done;
+    }
+
+    /// Sets a key to `function(value)`, and nothing comes in between: a counter that many processes raise misses none.
+    ///
+    ///     store.read_modify_write("starts", [](std::optional<int> n) { return n.value_or(0) + 1; });
+    ///
+    /// `T`, the type that is read and written, is that of the function's parameter; where that is not said (`auto`),
+    /// write `read_modify_write<T>`. The function gets a `std::optional<T>`: nothing if the key is absent. It runs
+    /// without a lock, may use the store, and runs again if somebody changed the key meanwhile. Returns what was set.
+    /// Nothing is changed if it throws. Fails as `get` and `set` do.
+    template <class T = detail::FromParameter, class Function>
+    auto read_modify_write(const key_type& key, Function&& function) {
+        detail::ModifiedType<T, Function> value{};
+        check(modify(key, function, value), key);
+        return value;
+    }
+    /// The same; a value-initialised `T` goes with an error.
+    template <class T = detail::FromParameter, class Function>
+    auto read_modify_write(const key_type& key, Function&& function, std::error_code& error) noexcept {
+        detail::ModifiedType<T, Function> value{};
+        detail::guarded(error, [&] { return modify(key, function, value); });
+        return value;
+    }
+
+    /// Runs `function(store)` such that all it reads is of one moment, and returns what it returns:
+    ///
+    ///     auto [x, y] = store.view([](const auto& s) { return std::pair(s.get_or("x", 0), s.get_or("y", 0)); });
+    ///
+    /// It runs without a lock and again if somebody wrote in between; after some attempts it takes the writers' lock,
+    /// so it must not write to the store. What it throws comes through. Stores with `AbBackup` only.
+    template <class Function>
+    auto view(Function&& function) const {
+        static_assert(detail::has_pairs<Policies>,
+                      "kvs::Store::view: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
+                      "out.");
+        check(check_open());
+        using Result = std::invoke_result_t<Function&, const BasicStore&>;
+        if constexpr (std::is_void_v<Result>)
+            core_->engine.view([&] { return function(*this), true; });
+        else
+            return core_->engine.view([&]() -> Result { return function(*this); });
+    }
+
+    /// A number that rises with every change of the store, by any thread or process; a sync is none. Comparable as long
+    /// as some handle has the store open. O(1). Stores with `AbBackup` only.
+    std::uint64_t version() const {
+        static_assert(detail::has_pairs<Policies>, "kvs::Store::version: leave kvs::NoBackup out.");
+        check(check_open());
+        check(core_->engine.check_process());
+        return core_->engine.version();
+    }
+
+    /// Sleeps until `version()` is not `seen`, at most for `timeout`, and returns it. Where the system has a futex
+    /// (Linux) nothing is polled, but by read-only handles, which look every 10 ms.
+    template <detail::Duration Span>
+    std::uint64_t wait_for_change(std::uint64_t seen, const Span& timeout) const {
+        static_assert(detail::has_pairs<Policies>, "kvs::Store::wait_for_change: leave kvs::NoBackup out.");
+        check(check_open());
+        check(core_->engine.check_process());
+        const std::atomic<bool> never{false};
+        return core_->engine.wait_for_change(seen, detail::nanoseconds_of(timeout), never);
+    }
+
+    /// Calls `callback(const kvs::Change&)` whenever the key has another value than before, whoever set it, until the
+    /// `Watch` that is returned ends. Called by a thread of the store, outside of all locks, one call at a time; it may
+    /// use the store and must not throw. Of changes that follow each other quickly, the last one is told, with the
+    /// value that was told before; registered defaults do not count. Fails with the key's errors, and `io_error` if no
+    /// thread can be started. Not with `Unshared`; stores with `AbBackup` only.
+    template <class Callback>
+    Watch watch(const key_type& key, Callback callback) {
+        Watch watch;
+        check(watchers().watch(key, std::move(callback), watch), key);
+        return watch;
+    }
+    /// The same for every key. Keeps a copy of all values; a change costs a look at 1/256 of them.
+    template <class Callback>
+    Watch watch_all(Callback callback) {
+        Watch watch;
+        check(watchers().watch_all(std::move(callback), watch));
+        return watch;
+    }
+
     // ---- the file as a whole ---------------------------------------------------------------------------------------
 
     /// Writes a copy of the store as it is at one moment, deleted records included, and makes it durable. Replaces a
@@ -428,9 +569,22 @@ public:
     }
 
 private:
+    struct NoWatchers {
+        explicit NoWatchers(Engine&) noexcept {}
+        void forget_thread() noexcept {}
+    };
+    static constexpr bool can_watch =
+        detail::has_pairs<Policies> && !std::is_same_v<typename Policies::Sharing, Unshared>;
     struct Core {
+        Core() noexcept : watchers(engine) {}
+        Core(const Core&) = delete;
+        Core& operator=(const Core&) = delete;
+        ~Core() {
+            if (engine.check_process()) watchers.forget_thread();
+        }
         Engine engine;
         detail::Defaults<KeyLen, Platform> defaults;
+        std::conditional_t<can_watch, detail::Watchers<Engine>, NoWatchers> watchers;  // last: its thread uses the rest
     };
 
     struct Closed {};
@@ -598,6 +752,40 @@ private:
         detail::Encoded encoded;
         if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
         return core_->engine.put(key, encoded);
+    }
+
+    template <class T>
+    detail::Failure write_if_absent(const key_type& key, const T& value, bool& done) noexcept {
+        if (detail::Failure failure = check_open()) return failure;
+        detail::Encoded encoded;
+        if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
+        return core_->engine.put_if_absent(key, encoded, done);
+    }
+    template <class T, class Function>
+    detail::Failure modify(const key_type& key, Function& function, T& value) {
+        if (detail::Failure failure = check_open()) return failure;
+        if (key.problem() != errc{}) return key.failure();
+        for (bool done = false; !done;) {
+            const std::uint32_t noted = core_->engine.note_key(key);
+            std::optional<T> before;
+            if (detail::Failure failure = read_value(key, before)) return failure;
+            value = function(std::move(before));
+            detail::Encoded encoded;
+            if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
+            if (detail::Failure failure = core_->engine.put_if_unchanged(key, encoded, noted, done)) return failure;
+        }
+        return {};
+    }
+    auto& watchers() {
+        static_assert(detail::has_pairs<Policies>,
+                      "kvs::Store::watch: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
+                      "out.");
+        static_assert(can_watch || !detail::has_pairs<Policies>,
+                      "kvs::Store::watch: callbacks come from another thread. Write kvs::SharedThreads or "
+                      "kvs::SharedProcesses in place of kvs::Unshared.");
+        check(check_open());
+        check(core_->engine.check_process());
+        return core_->watchers;
     }
 
     detail::Failure remove(const key_type& key, bool& erased) noexcept {

@@ -390,7 +390,7 @@ private:
         if (kind < 9955) return reopen();
         if (kind < 9975) return read_only();
         if (kind < 9985) return move();
-        if (kind < 9990) return refuse_second();
+        if (kind < 9990) return open_second();
         if (kind < 9994) return clear();
         return grow();
     }
@@ -592,6 +592,42 @@ private:
         expect(!store_->get_into(key_, buffer, error) && error == wanted, "get_into is refused");
     }
 
+    static constexpr bool shares = std::is_same_v<Sharing, kvs::SharedProcesses>;
+    static constexpr bool has_pairs = !std::is_same_v<Backup, kvs::NoBackup>;
+
+    void open_second() {
+        if constexpr (shares)
+            share_with_second();
+        else
+            refuse_second();
+    }
+
+    /// What one handle changes, all of them see at once.
+    void share_with_second() {
+        doing_ = "sharing with a second handle";
+        Store second(path(), {.sync = kvs::sync_manual});
+        const Store reader(path(), {.mode = kvs::Mode::read_only});
+        expect(second.recovery().attached && reader.recovery().attached, "they join");
+        compare(second, map_);
+        compare(reader, map_);
+        for (int i = 0; i < 20; ++i) {
+            key_ = any_key();
+            if (i % 5 == 4) {
+                Store& writer = i % 2 == 0 ? second : *store_;
+                expect(writer.erase(key_) == (map_.erase(key_) != 0), "erase");
+            } else {
+                if (i % 2 == 0) std::swap(*store_, second);
+                set_random(key_, campaign_.pick(20));
+                if (i % 2 == 0) std::swap(*store_, second);
+            }
+            look_at(*store_, map_, key_);
+            look_at(second, map_, key_);
+            look_at(reader, map_, key_);
+        }
+        compare(second, map_);
+        compare(reader, map_);
+    }
+
     void refuse_second() {
         doing_ = "opening a second handle";
         std::error_code error;
@@ -782,11 +818,17 @@ private:
             reader.sync(error);
             expect(!error, "sync of a reader");
             expect(reader.verify().ok(), "verify of a reader");
+            expect(kvs_test::read_whole_file(path()) == before, "reading leaves the file as it was");
             const Store writer(path(), {}, error);
-            expect(error == kvs::errc::in_use, "a writer is refused");
-            compare(reader, map_);
+            if constexpr (has_pairs && !shares) {
+                expect(!error && !reader.contains(any_key(), error) && error == kvs::errc::in_use,
+                       "a reader gives way");
+            } else {
+                expect(error == (has_pairs ? std::error_code() : make_error_code(kvs::errc::in_use)),
+                       "opening for writing");
+                compare(reader, map_);
+            }
         }
-        expect(kvs_test::read_whole_file(path()) == before, "reading leaves the file as it was");
         open(kvs::Mode::open_existing);
     }
 

@@ -33,14 +33,17 @@ enum class Call : unsigned {
     map,
     unmap,
     lock,
+    lock_of_others,
+    map_again,
     start_thread,
 };
-inline constexpr unsigned call_count = 18;
+inline constexpr unsigned call_count = 20;
 
 inline const char* name_of(Call call) {
     constexpr const char* names[call_count] = {
-        "open",  "close",  "duplicate", "status", "status_of_path",  "allocate", "find_hole", "resize", "read",
-        "write", "rename", "remove",    "flush",  "flush_directory", "map",      "unmap",     "lock",   "start_thread"};
+        "open",   "close", "duplicate", "status",         "status_of_path", "allocate",    "find_hole",
+        "resize", "read",  "write",     "rename",         "remove",         "flush",       "flush_directory",
+        "map",    "unmap", "lock",      "lock_of_others", "map_again",      "start_thread"};
     return names[static_cast<unsigned>(call)];
 }
 
@@ -217,6 +220,15 @@ struct Failing : Base {
     static int lock(File file, std::uint64_t byte, Lock mode, bool wait) noexcept {
         const int e = Faults::meet(Call::lock);
         return e != 0 ? e : Base::lock(file, byte, mode, wait);
+    }
+
+    static int lock_of_others(File file, std::uint64_t byte, Lock& mode) noexcept {
+        const int e = Faults::meet(Call::lock_of_others);
+        return e != 0 ? e : Base::lock_of_others(file, byte, mode);
+    }
+    static int map_again(File file, std::size_t bytes, bool is_private, std::byte* base) noexcept {
+        const int e = Faults::meet(Call::map_again);
+        return e != 0 ? e : Base::map_again(file, bytes, is_private, base);
     }
 
     class Thread : public Base::Thread {

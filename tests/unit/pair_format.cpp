@@ -128,17 +128,21 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
         wanted["The shared area: " + std::string(what)] = row(offset, bytes);
     };
     word("stamp: layout, word size and byte order", shared::stamp, 8);
-    word("lock word: a count and, in the lowest byte, the owner byte of the writer", shared::lock, 8);
-    word("opening stamp", shared::opening, 8);
+    word("opening stamp: another number after every open by a handle that was alone", shared::opening, 8);
     word("live end", shared::live_end, 8);
     word("D", shared::durable_epoch, 8);
-    word("E", shared::durable_end, 8);
-    word("generation of the superblock known to be on the device, 0 = not known", shared::durable_generation, 8);
+    word("C", shared::void_epoch, 8);
+    word("value lengths in use: bit i for records with values of 2^i bytes", shared::lengths, 8);
+    word("lock word: a count and, in the lowest byte, the owner byte of the writer", shared::lock, 8);
+    word("sleepers: bit 0 = somebody waits for the lock, bit 1 = for a change", shared::sleepers, 8);
+    word("number of changes", shared::changes, 8);
     word("pending: 1 = there is something to sync", shared::pending, 8);
     word("failed: 1 = a flush failed", shared::failed, 8);
+    word("in use: 1 = the superblock on the device is not clean", shared::in_use, 8);
+    word("E", shared::durable_end, 8);
+    word("generation of the superblock known to be on the device, 0 = not known", shared::durable_generation, 8);
     word("number of records", shared::records, 8);
     word("number of keys", shared::keys, 8);
-    word("C", shared::void_epoch, 8);
     word("place of the growing index", shared::index_place, 16);
     word("journal: 1 = to be applied", shared::journal_valid, 8);
     word("journal: its length in words", shared::journal_words, 8);
@@ -151,12 +155,14 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
         REQUIRE(document.count(what) == 1);
         CHECK(document.at(what) == where);
     }
-    // What is not a number of bytes from a constant is the tables of records and slots, and fields of 0.
+    // What is not a number of bytes from a constant is the tables of records, slots and locks, and fields of 0.
     std::size_t others = 0;
     for (const auto& [what, where] : document) others += wanted.count(what) == 0 ? 1 : 0;
-    CHECK(others == 6 + 6 + 1);
+    CHECK(others == 6 + 6 + 3 + 1);
     CHECK(pair_layout::first_epoch == 1073741825);
     CHECK(pair_layout::last_epoch == 1099511627774);
+    CHECK(kvs::detail::layout::gate_lock == 4294967296);
+    CHECK(kvs::detail::layout::presence_lock == 4294967297);
     CHECK(pair_layout::owner_locks == 4294967312);
     // A record of a 32-byte key and an 8-byte value.
     CHECK(pair_layout::next_record(400000, 32) - pair_layout::check_bytes - 400000 < 8);

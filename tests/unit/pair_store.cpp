@@ -191,7 +191,12 @@ TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]"
     CHECK(contents_of(foreign) == std::string(500000, 'x'));
     CHECK(contents_of(pairs) + contents_of(seed) + contents_of(chains) == before);
 
-    const Store open(pairs, manual);
+    using Alone = kvs::Store<16, kvs::SharedThreads, Machine>;
+    {
+        const Store open(pairs, manual);
+        expect_error(kvs::errc::in_use, {pairs}, [&] { Alone s(pairs); });
+    }
+    const Alone open(pairs, manual);
     expect_error(kvs::errc::in_use, {pairs}, [&] { Store s(pairs); });
     expect_error(kvs::errc::in_use, {pairs}, [&] { Store s(pairs, {.mode = kvs::Mode::read_only}); });
 }

@@ -37,15 +37,20 @@ public:
     void set_policy(SyncPolicy policy) noexcept { policy_ = policy; }
 
     bool is_each() const noexcept { return policy_.kind() == SyncPolicy::Kind::each; }
+    bool is_every() const noexcept { return policy_.kind() == SyncPolicy::Kind::every; }
 
     /// Before the first store of a write; the caller is a writer. Fails if the store takes no writes.
     Failure before_write() noexcept {
-        if (pending_.load(std::memory_order_relaxed) && !failed_.load(std::memory_order_relaxed)) return {};
+        const bool is_begun = pending_.load(std::memory_order_relaxed) && (has_thread_ || !is_every());
+        if (is_begun && !failed_.load(std::memory_order_relaxed)) return {};
         return begin_pending();
     }
 
-    /// Something that this handle did not write is to be synced: by the next `sync` or close. Called by open.
-    void note_pending() noexcept { pending_.store(true, std::memory_order_relaxed); }
+    /// Something is to be synced that this handle did not write: a dead one did. The caller is a writer, or opens.
+    void note_pending() noexcept { ignore(begin_pending()); }
+
+    /// The next `sync` looks itself whether there is anything: another handle may have written it.
+    void note_unsynced() noexcept { pending_.store(true, std::memory_order_relaxed); }
 
     /// After a write, without the writers' mutex: with `sync_each`, the write is brought to the device.
     Failure after_write() noexcept {

@@ -48,13 +48,16 @@ public:
         }
         Failure failure = above_standard_streams();
         if (failure && creation == Creation::exclusive) remove_file<Platform>(path);
+        if (!failure) Platform::close_in_children(forked_, file_);
         return failure;
     }
 
     bool is_open() const noexcept { return file_ != Platform::no_file; }
 
     void close() noexcept {
-        if (is_open()) Platform::close(file_);
+        if (!is_open()) return;
+        Platform::keep_in_children(forked_);
+        Platform::close(file_);
         file_ = Platform::no_file;
     }
 
@@ -71,6 +74,18 @@ public:
         return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
     }
 
+    /// Takes a byte lock, and waits for it.
+    Failure lock(std::uint64_t byte, typename Platform::Lock mode) noexcept {
+        const int e = retry([&] { return Platform::lock(file_, byte, mode, true); });
+        return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
+    }
+
+    /// The lock that others have on a byte.
+    Failure lock_of_others(std::uint64_t byte, typename Platform::Lock& mode) const noexcept {
+        const int e = retry([&] { return Platform::lock_of_others(file_, byte, mode); });
+        return e != 0 ? system_failure("the locks of the file cannot be read", e, false) : Failure{};
+    }
+
     void unlock(std::uint64_t byte) noexcept {
         if (is_open()) Platform::lock(file_, byte, Platform::Lock::none, false);
     }
@@ -83,6 +98,12 @@ public:
     /// Maps the file so that what is stored to the mapping stays in this process.
     Failure map_private(std::size_t bytes, std::byte*& base) const noexcept {
         const int e = retry([&] { return Platform::map_private(file_, bytes, base); });
+        return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
+    }
+
+    /// See the platform's `map_again`.
+    Failure map_again(std::size_t bytes, bool is_private, std::byte* base) const noexcept {
+        const int e = retry([&] { return Platform::map_again(file_, bytes, is_private, base); });
         return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
     }
 
@@ -170,7 +191,8 @@ private:
         if (file_ >= 3) return {};
         typename Platform::File copy = Platform::no_file;
         const int e = retry([&] { return Platform::duplicate(file_, lowest, copy); });
-        close();
+        Platform::close(file_);
+        file_ = Platform::no_file;
         if (e != 0) return system_failure("the file cannot be opened", e, false);
         file_ = copy;
         return {};
@@ -217,6 +239,7 @@ private:
     }
 
     typename Platform::File file_ = Platform::no_file;
+    typename Platform::ForkedFile forked_;
 };
 
 /// A path goes to the system as text that ends with a NUL.

@@ -48,6 +48,7 @@ inline constexpr unsigned shortest_text = 4;
 inline constexpr std::uint64_t count_bytes = 2;
 
 /// Locks are byte locks beyond the last byte that a file can have.
+inline constexpr std::uint64_t gate_lock = file_limit;  ///< held while a handle opens or closes
 inline constexpr std::uint64_t presence_lock = file_limit + 1;
 
 constexpr std::uint64_t value_bytes(unsigned length) noexcept { return std::uint64_t{1} << length; }

@@ -1,6 +1,7 @@
 // The version counters of [readers] (version_table.hpp) in the shared area of the file, for stores whose readers may be
 // other processes. A process that dies leaves counters odd: who opens the file alone, or takes the lock over, evens
-// them by adding one, never by taking it away, else a reader that began before would believe what it read.
+// them by adding one, never by taking it away, else a reader that began before would believe what it read. A reader
+// that waits too long asks its engine for help, which finds out whether the writer is dead.
 #ifndef KVS_DETAIL_MAPPED_VERSIONS_HPP
 #define KVS_DETAIL_MAPPED_VERSIONS_HPP
 
@@ -11,10 +12,22 @@
 
 namespace kvs::detail {
 
+/// One more change of the store.
+template <class Region>
+void count_change_in(Region& region) noexcept {
+    region.publish_word(pair_layout::shared::changes, region.load_word(pair_layout::shared::changes) + 1);
+}
+
 template <class Region, class Platform>
 class MappedVersionTable {
 public:
-    explicit MappedVersionTable(Region& region) noexcept : region_(region) {}
+    /// Called by a reader that has waited for long.
+    struct Helper {
+        void (*help)(void* engine) noexcept;
+        void* engine;
+    };
+
+    MappedVersionTable(Region& region, const Helper& helper) noexcept : region_(region), helper_(helper) {}
 
     /// Makes a key's counter odd as long as it lives.
     class Change {
@@ -24,7 +37,10 @@ public:
         }
         Change(const Change&) = delete;
         Change& operator=(const Change&) = delete;
-        ~Change() { table_.step(at_, __ATOMIC_RELEASE); }
+        ~Change() {
+            table_.count_change();
+            table_.step(at_, __ATOMIC_RELEASE);
+        }
 
     private:
         MappedVersionTable& table_;
@@ -37,7 +53,10 @@ public:
         explicit ChangeOfAll(MappedVersionTable& table) noexcept : table_(table) { table_.step_all(__ATOMIC_RELAXED); }
         ChangeOfAll(const ChangeOfAll&) = delete;
         ChangeOfAll& operator=(const ChangeOfAll&) = delete;
-        ~ChangeOfAll() { table_.step_all(__ATOMIC_RELEASE); }
+        ~ChangeOfAll() {
+            table_.count_change();
+            table_.step_all(__ATOMIC_RELEASE);
+        }
 
     private:
         MappedVersionTable& table_;
@@ -56,7 +75,7 @@ public:
         for (unsigned waits = 0;;) {
             const std::uint32_t noted = note(hash);
             if (is_busy(noted)) {
-                ++waits < 128 ? Platform::relax() : Platform::yield();
+                wait(++waits);
                 continue;
             }
             auto result = read();
@@ -66,6 +85,7 @@ public:
 
     /// After a death.
     void make_even() noexcept {
+        count_change();
         for (std::uint32_t i = 0; i < pair_layout::shared::counter_count; ++i)
             if (is_busy(note(i))) step(counter_of(i), __ATOMIC_RELEASE);
     }
@@ -74,6 +94,17 @@ private:
     static constexpr std::uint64_t counter_of(std::uint32_t hash) noexcept {
         return pair_layout::shared::counters + 4 * std::uint64_t{hash % pair_layout::shared::counter_count};
     }
+    /// A change takes well below a microsecond, unless its writer was interrupted, or has died.
+    void wait(unsigned waits) const noexcept {
+        if (waits < 128)
+            Platform::relax();
+        else if (waits < 192)
+            Platform::yield();
+        else
+            helper_.help(helper_.engine);
+    }
+    /// Before the counters are even again, so that who reads what is new, and then the number, finds another one.
+    void count_change() noexcept { count_change_in(region_); }
     void step(std::uint64_t at, int order) noexcept {
         region_.store_counter(at, region_.load_counter(at, __ATOMIC_RELAXED) + 1, order);
     }
@@ -82,20 +113,28 @@ private:
     }
 
     Region& region_;
+    Helper helper_;
 };
 
 /// The same for a store of one thread.
 template <class Region, class Platform>
 class NoMappedVersionTable : public NoVersionTable {
 public:
-    explicit NoMappedVersionTable(Region&) noexcept {}
-    struct Change : NoVersionTable::Change {
-        Change(NoMappedVersionTable& table, std::uint32_t hash) noexcept : NoVersionTable::Change(table, hash) {}
+    struct Helper {
+        void (*help)(void* engine) noexcept;
+        void* engine;
     };
-    struct ChangeOfAll : NoVersionTable::ChangeOfAll {
-        explicit ChangeOfAll(NoMappedVersionTable& table) noexcept : NoVersionTable::ChangeOfAll(table) {}
+    NoMappedVersionTable(Region& region, const Helper&) noexcept : region_(region) {}
+    struct Change {
+        Change(NoMappedVersionTable& table, std::uint32_t) noexcept { count_change_in(table.region_); }
     };
-    void make_even() noexcept {}
+    struct ChangeOfAll {
+        explicit ChangeOfAll(NoMappedVersionTable& table) noexcept { count_change_in(table.region_); }
+    };
+    void make_even() noexcept { count_change_in(region_); }
+
+private:
+    Region& region_;
 };
 
 }  // namespace kvs::detail

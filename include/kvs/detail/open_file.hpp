@@ -1,6 +1,14 @@
-// Opening the file that a path names, and keeping others out of it.
+// Opening the file that a path names, and who may have it open at the same time.
 //
-// A writing handle holds the presence byte exclusively, a read-only handle shared: they keep each other out.
+// Three byte locks of the kernel, beyond the last byte that a file can have; they belong to the open file, and a death
+// frees them.
+//
+//   gate       exclusive while a writing handle opens, until the store is usable, and while it closes; shared while a
+//              read-only handle of the seed format opens. So nobody sees another one's open half done.
+//   presence   exclusive: this handle alone; shared: handles that share the file, or read a file of the seed format.
+//              Who opens for writing tries it exclusively: got it = alone.
+//
+// and the owner bytes of writer_lock.hpp.
 #ifndef KVS_DETAIL_OPEN_FILE_HPP
 #define KVS_DETAIL_OPEN_FILE_HPP
 
@@ -13,11 +21,22 @@
 
 namespace kvs::detail {
 
-/// Takes the presence byte; `replaced` if the path names another file by now.
+/// Takes gate and presence. `may_share`: handles that share the file are joined, `is_alone` is false then.
 template <class Platform>
-Failure lock_store_file(File<Platform>& file, const std::string& path, bool read_only, bool& replaced) {
-    const auto mode = read_only ? Platform::Lock::shared : Platform::Lock::exclusive;
-    if (Failure failure = file.try_lock(layout::presence_lock, mode)) return failure;
+Failure claim_store_file(File<Platform>& file, bool read_only, bool may_share, bool& is_alone) {
+    using Lock = typename Platform::Lock;
+    if (Failure failure = file.lock(layout::gate_lock, read_only ? Lock::shared : Lock::exclusive)) return failure;
+    is_alone = true;
+    if (read_only) return file.try_lock(layout::presence_lock, Lock::shared);
+    Failure failure = file.try_lock(layout::presence_lock, Lock::exclusive);
+    if (failure.code != errc::in_use || !may_share) return failure;
+    is_alone = false;
+    return file.try_lock(layout::presence_lock, Lock::shared);
+}
+
+/// `replaced` if the path names another file by now.
+template <class Platform>
+Failure was_replaced(const File<Platform>& file, const std::string& path, bool& replaced) {
     typename File<Platform>::Status mine;
     if (Failure failure = file.status(mine)) return failure;
     typename File<Platform>::Status named;
@@ -26,9 +45,11 @@ Failure lock_store_file(File<Platform>& file, const std::string& path, bool read
     return e == 0 || replaced ? Failure{} : system_failure("the state of the file cannot be read", e, false);
 }
 
-/// Opens and locks the file that the path names; created, if the mode says so.
+/// Opens the file that the path names, created if the mode says so, and takes gate and presence; the caller unlocks the
+/// gate when the store is usable.
 template <class Platform>
-Failure open_store_file(File<Platform>& file, const std::string& path, const Options& options, bool& created) {
+Failure open_store_file(File<Platform>& file, const std::string& path, const Options& options, bool may_share,
+                        bool& created, bool& is_alone) {
     using Creation = typename Platform::Creation;
     const bool read_only = options.mode == Mode::read_only;
     const auto access = read_only ? Platform::Access::read : Platform::Access::write;
@@ -48,7 +69,8 @@ Failure open_store_file(File<Platform>& file, const std::string& path, const Opt
         }
         if (failure) return failure;
         bool replaced = false;
-        if (Failure problem = lock_store_file(file, path, read_only, replaced)) return problem;
+        if (Failure problem = claim_store_file(file, read_only, may_share, is_alone)) return problem;
+        if (Failure problem = was_replaced(file, path, replaced)) return problem;
         if (!replaced) return {};
         file.close();
     }

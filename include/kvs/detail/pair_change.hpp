@@ -74,6 +74,43 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put(const KeyType& key, co
     return durability_.after_write();
 }
 
+/// Sets the key if, under the lock, `may(failure)` says so.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+template <class May>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
+                                                             const May& may) noexcept {
+    done = false;
+    if (key.problem() != errc{}) return key.failure();
+    if (is_foreign_process()) return forked();
+    if (read_only_) return opened_read_only();
+    unsigned length = 0;
+    if (Failure failure = choose_length(value, length)) return failure;
+    {
+        const Guard<WriterLock> one_writer(writers_);
+        Failure failure;
+        if (!may(failure)) return failure;
+        if (Failure problem = before_change()) return problem;
+        if (Failure problem = put_locked(key, key.hash(), value, length)) return problem;
+    }
+    done = true;
+    return durability_.after_write();
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if_absent(const KeyType& key, const Encoded& value,
+                                                                    bool& done) noexcept {
+    return put_if(key, value, done, [&](Failure& failure) {
+        Found found;
+        return find(key, key.hash(), any_length, found, failure) == Presence::absent;
+    });
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if_unchanged(const KeyType& key, const Encoded& value,
+                                                                       std::uint32_t noted, bool& done) noexcept {
+    return put_if(key, value, done, [&](Failure&) { return versions_.is_still(key.hash(), noted); });
+}
+
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Presence PairEngine<KeyLen, Sharing, Index, Platform>::erase(const KeyType& key, Failure& failure) noexcept {
     if (key.problem() != errc{}) return fail(failure, key.failure());
@@ -88,14 +125,16 @@ Presence PairEngine<KeyLen, Sharing, Index, Platform>::erase(const KeyType& key,
         if (Failure problem = before_change()) return fail(failure, problem);
         Survey where;
         if (Failure problem = survey(key, hash, any_length, where)) return fail(failure, problem);
-        const typename Versions::Change change(versions_, hash);
         journal_.begin();
         for (std::size_t i = 0; i < where.elsewhere_count; ++i)
             add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
         journal_.add_word(pair_shared::keys, count_keys(shared_word(pair_shared::keys), 0, where.elsewhere_count,
                                                         shared_word(pair_shared::records)));
-        journal_.commit();
-        journal_.apply();
+        {
+            const typename Versions::Change change(versions_, hash);
+            journal_.commit();
+            journal_.apply();
+        }
     }
     if (Failure problem = durability_.after_write()) return fail(failure, problem);
     return Presence::present;
@@ -111,12 +150,14 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::clear() noexcept {
         if (Failure failure = before_change()) return failure;
         if (Failure failure = sync_locked()) return failure;
         if (Failure failure = before_change()) return failure;
-        const typename Versions::ChangeOfAll change(versions_);
         journal_.begin();
         journal_.add_word(pair_shared::void_epoch, shared_word(pair_shared::durable_epoch));
         journal_.add_word(pair_shared::keys, 0);
-        journal_.commit();
-        journal_.apply();
+        {
+            const typename Versions::ChangeOfAll change(versions_);
+            journal_.commit();
+            journal_.apply();
+        }
     }
     return durability_.after_write();
 }
@@ -126,11 +167,12 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::before_change() noexcept {
     if (read_only_) return opened_read_only();
     if (shared_word(pair_shared::failed) != 0) return not_durable();
     if (!prepared_) {
+        if (Failure failure = refresh_size()) return failure;
         if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
         prepared_ = true;
     }
     if (Failure failure = durability_.before_write()) return failure;
-    if (!in_use_)
+    if (shared_word(pair_shared::in_use) == 0)
         if (Failure failure = mark_in_use()) return failure;
     if (next_epoch() > pair_layout::last_epoch)
         return {errc::store_full, "the store has been synced as often as its format allows; copy it with compact_to"};
@@ -155,7 +197,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::choose_length(const Encode
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::survey(const KeyType& key, std::uint32_t hash, unsigned length,
                                                              Survey& found) const noexcept {
-    std::uint32_t lengths = used_lengths_.load(std::memory_order_relaxed);
+    std::uint32_t lengths = used_lengths();
     if (length != any_length) lengths |= std::uint32_t{1} << length;
     for (; lengths != 0; lengths &= lengths - 1) {
         const auto here = static_cast<unsigned>(std::countr_zero(lengths));
@@ -266,9 +308,7 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::store_record(const KeyType& key, const Encoded& value,
                                                                    const Place& place, std::uint64_t link,
                                                                    std::uint32_t bucket) noexcept {
-    if (Failure failure =
-            file_.ensure_space(file_bytes_, place.record + pair_layout::record_bytes(KeyLen, place.length)))
-        return failure;
+    if (Failure failure = ensure_space(place.record + pair_layout::record_bytes(KeyLen, place.length))) return failure;
     region_.template publish<4>(place.record - pair_layout::check_bytes,
                                 pair_layout::record_check(link, place.record, bucket, place.length));
     region_.store(place.record, key.padded(), KeyLen);
@@ -446,11 +486,13 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
         journal_.add_word(pair_shared::records, records);
         journal_.add_word(pair_shared::keys, keys);
         const std::uint64_t behind = pair_layout::padded(live_end);
-        if (Failure failure = file_.ensure_space(file_bytes_, behind + journal_.bytes())) return failure;
+        if (Failure failure = ensure_space(behind + journal_.bytes())) return failure;
         journal_.settle(behind);
-        const typename Versions::ChangeOfAll change(versions_);
-        journal_.commit();
-        journal_.apply();
+        {
+            const typename Versions::ChangeOfAll change(versions_);
+            journal_.commit();
+            journal_.apply();
+        }
     }
     return durability_.after_write();
 }
@@ -464,8 +506,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::remember(const KeyType& key, 
 /// Before a record of the length can be reached.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::use_length(unsigned length) noexcept {
-    used_lengths_.store(used_lengths_.load(std::memory_order_relaxed) | std::uint32_t{1} << length,
-                        std::memory_order_release);
+    const std::uint64_t used = used_lengths() | std::uint64_t{1} << length;
+    if (used != shared_word(pair_shared::lengths)) region_.publish_word(pair_shared::lengths, used);
 }
 
 }  // namespace kvs::detail

@@ -17,7 +17,11 @@ namespace kvs::detail {
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::verify(Report& report) {
     if (Failure failure = check_process()) return failure;
-    const Guard<WriterLock> no_writer(writers_);
+    return undisturbed([&] { return check_all(report); });
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_all(Report& report) const {
     report = {};
     ProblemList problems(report);
     check_head(report, problems);
@@ -154,9 +158,15 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::stats(Stats& stats) {
     if (Failure failure = check_process()) return failure;
-    const Guard<WriterLock> no_writer(writers_);
+    return undisturbed([&] { return count_all(stats); });
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::count_all(Stats& stats) const {
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
     stats = {};
-    stats.file_bytes = file_bytes_;
+    stats.file_bytes = status.bytes;
     stats.live_bytes = shared_word(pair_shared::live_end);
     stats.limit_bytes = layout::file_limit;
     std::array<Stats::Length, layout::length_count> lengths{};

@@ -26,7 +26,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_to(std::string_view p
                                status.permissions);
         }))
         return failure;
-    if (Failure failure = write_copy(target)) return failure;
+    if (Failure failure = undisturbed([&] { return write_copy(target); })) return failure;
     if (Failure failure = target.flush()) return failure;
     target.close();
     return replacement.finish();
@@ -35,10 +35,11 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_to(std::string_view p
 /// The bytes as they are, under superblocks that call them clean: everything in the copy is durable when it gets its
 /// name, what was not yet durable here included.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& target) {
-    const Guard<WriterLock> no_writer(writers_);
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& target) const {
+    typename PlatformFile::Status source;
+    if (Failure failure = file_.status(source)) return failure;
     const std::uint64_t end = shared_word(pair_shared::live_end);
-    const std::uint64_t readable = std::min(end, file_bytes_);
+    const std::uint64_t readable = std::min(end, source.bytes);
     constexpr std::uint64_t piece = std::uint64_t{1} << 20;
     for (std::uint64_t at = 0; at < readable; at += piece)
         if (Failure failure =
@@ -46,7 +47,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& t
             return failure;
     Superblock superblock;
     unsigned counting = 0;
-    if (!Superblocks<Region>(region_).read_counting(superblock, counting))
+    if (!Superblocks<const Region>(region_).read_counting(superblock, counting))
         return {errc::corrupt, "neither copy of the superblock is valid any more"};
     superblock.durable_epoch = epoch_to_sync();
     superblock.durable_end = end;
@@ -85,7 +86,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::compact_to(std::string_vie
                                           .permissions = status.permissions});
             }))
             return failure;
-        if (Failure failure = copy_entries(target)) return failure;
+        if (Failure failure = undisturbed([&] { return copy_entries(target); })) return failure;
         if (Failure failure = target.close_cleanly()) return failure;
     }
     return replacement.finish();
@@ -93,14 +94,14 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::compact_to(std::string_vie
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_entries(
-    PairEngine<KeyLen, Unshared, Index, Platform>& target) {
-    const Guard<WriterLock> no_writer(writers_);
+    PairEngine<KeyLen, Unshared, Index, Platform>& target) const {
+    if (Failure failure = target.clear()) return failure;  // of what a disturbed attempt left
     Position position;
     Item item;
     Value value;
     Failure failure;
     for (;;) {
-        const Presence presence = next(position, item, failure);
+        const Presence presence = next_here(position, item, failure);
         if (presence == Presence::failed) return failure;
         if (presence == Presence::absent) return {};
         if (Failure problem = load_item(item, value)) return problem;

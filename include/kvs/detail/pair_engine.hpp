@@ -7,11 +7,13 @@
 //   pair_sync.hpp      makes changes durable [sync], [ensure-durable], [failed]
 //   pair_check.hpp     verifies, repairs, counts
 //   pair_copy.hpp      copies
+//   pair_view.hpp      read-only handles [read-only]
+//   pair_share.hpp     joins the handles that have the file open, and finishes what a dead one began [writers]
 //
 // A slot carries the epoch in which it was written: D + 1, where D is the last durable epoch. The slot with the larger
 // epoch is the record's value. Slots of an epoch at or below C are void (`clear`).
 //
-// Readers take no lock (version_table.hpp, [readers]); writers take `writers_`.
+// Readers take no lock (version_table.hpp, [readers]); writers take `writers_` (writer_lock.hpp).
 #ifndef KVS_DETAIL_PAIR_ENGINE_HPP
 #define KVS_DETAIL_PAIR_ENGINE_HPP
 
@@ -38,6 +40,7 @@
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/region.hpp>
 #include <kvs/detail/superblock.hpp>
+#include <kvs/detail/writer_lock.hpp>
 #include <kvs/key.hpp>
 #include <kvs/options.hpp>
 #include <kvs/policies.hpp>
@@ -80,8 +83,8 @@ public:
     using KeyType = Key<KeyLen>;
 
     PairEngine() noexcept
-        : versions_(region_),
-          writers_(region_),
+        : versions_(region_, {&PairEngine::help_reader, this}),
+          writers_(region_, {&PairEngine::is_owner_dead, &PairEngine::take_over, this}),
           journal_(region_),
           durability_(writers_, &PairEngine::sync_file, this) {}
     PairEngine(const PairEngine&) = delete;
@@ -110,12 +113,23 @@ public:
     Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
 
     const std::string& path() const noexcept { return path_; }
-    const Recovery& recovery() const noexcept { return recovery_; }
-    std::uint64_t size() const noexcept { return shared_word(pair_shared::keys); }
+    const Recovery& recovery() const noexcept { return told_; }
+    std::uint64_t size() const noexcept {
+        std::uint64_t keys = 0;
+        Failure failure;
+        steadily(failure, [&] {
+            keys = shared_word(pair_shared::keys);
+            return Presence::present;
+        });
+        return keys;
+    }
 
+    /// Of what other handles wrote, too.
     Failure sync() noexcept {
         if (Failure failure = check_process()) return failure;
-        return read_only_ ? Failure{} : durability_.sync();
+        if (read_only_) return {};
+        durability_.note_unsynced();
+        return durability_.sync();
     }
 
     // ---- reading ---------------------------------------------------------------------------------------------------
@@ -125,6 +139,14 @@ public:
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (key.problem() != errc{} || is_foreign_process()) return false;
+        if (!read_only_) [[likely]]
+            return read_exact_here<Bytes>(key, type, bits);
+        const ViewNote noted = note_view();
+        return read_exact_here<Bytes>(key, type, bits) && is_still(noted);
+    }
+    template <unsigned Bytes>
+    [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, Type type,
+                                                       std::uint64_t& bits) const noexcept {
         const Hint hint = hints_.find(key.quick_hash());
         if (layout::value_bytes(hint.length()) != Bytes) return false;
         const std::uint32_t noted = versions_.note(hint.version());
@@ -155,23 +177,81 @@ public:
             position = {layout::bucket_count, 0, 0, 0};
             return fail(failure, forked());
         }
-        while (skip_empty_buckets(position)) {
+        const Position begin = position;
+        const Presence presence = steadily(failure, [&] {
+            position = begin;
+            return next_here(position, item, failure);
+        });
+        if (presence == Presence::present && item.is_older_copy)
+            report_damage(KeyType{std::string_view(item.key)}, position.record);
+        return presence;
+    }
+
+    /// The next record with a key in one bucket, as `next`; absent at the bucket's end.
+    Presence next_of_bucket(Position& position, Item& item, Failure& failure) const {
+        if (is_foreign_process()) return fail(failure, forked());
+        const Position begin = position;
+        return steadily(failure, [&] {
             Position moved;
-            const Presence presence = versions_.consistently(position.bucket, [&] {
-                moved = position;
+            const Presence presence = versions_.consistently(begin.bucket, [&] {
+                moved = begin;
                 return next_in_bucket(moved, item, failure);
             });
             position = moved;
-            if (presence == Presence::present && item.is_older_copy)
-                report_damage(KeyType{std::string_view(item.key)}, position.record);
-            if (presence != Presence::absent) return presence;
+            return presence;
+        });
+    }
+
+    // ---- what others change: pair_share.hpp ------------------------------------------------------------------------
+
+    /// The number of changes so far.
+    std::uint64_t version() const noexcept { return (read_only_ ? stamps_ : region_).watch_word(pair_shared::changes); }
+    /// Sleeps until the number of changes is not `seen`, at most so long, and not while `stopping`.
+    std::uint64_t wait_for_change(std::uint64_t seen, std::uint64_t nanoseconds,
+                                  const std::atomic<bool>& stopping) noexcept;
+    /// Lets those who wait for a change look whether they are to stop.
+    void wake_waiting() noexcept {
+        if (!read_only_) region_.wake(pair_shared::changes);
+    }
+    /// Notes when a key, and those that share its version counter, were changed last.
+    std::uint32_t note_key(const KeyType& key) const noexcept {
+        return versions_.consistently(key.hash(), [&] { return versions_.note(key.hash()); });
+    }
+    /// The same for all keys of the buckets with these low bits.
+    std::uint32_t note_buckets(std::uint32_t low_bits) const noexcept { return versions_.note(low_bits); }
+
+    /// Runs `function` while nobody changes anything: repeats it if somebody did, and after some attempts takes the
+    /// writers' lock.
+    template <class Function>
+    auto view(const Function& function) const {
+        constexpr int attempts = 16;
+        for (int i = 0; has_versions && (i < attempts || read_only_); ++i) {
+            const ViewNote noted = note_view();
+            const std::uint64_t changes = version();
+            const auto is_quiet = [&] { return version() == changes && (!read_only_ || is_still(noted)); };
+#if KVS_EXCEPTIONS
+            try {
+#endif
+                auto result = function();
+                if (is_quiet()) return result;
+#if KVS_EXCEPTIONS
+            } catch (...) {
+                if (is_quiet()) throw;
+            }
+#endif
+            if (read_only_ && !is_still(noted)) ignore(renew_view(noted));  // what cannot be had, the reads will say
+            Platform::yield();
         }
-        return Presence::absent;
+        const Guard<WriterLock> no_writer(writers_);
+        return function();
     }
 
     // ---- changing: pair_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
+    /// Sets the key if it is absent; if it has not been changed since `noted`. `done` says whether.
+    Failure put_if_absent(const KeyType& key, const Encoded& value, bool& done) noexcept;
+    Failure put_if_unchanged(const KeyType& key, const Encoded& value, std::uint32_t noted, bool& done) noexcept;
     Presence erase(const KeyType& key, Failure& failure) noexcept;
     Failure clear() noexcept;
 
@@ -197,29 +277,8 @@ private:
     using Source = SlotSource<Region>;
     using SlotHeader = pair_layout::SlotHeader;
     using Chain = PairChain<Region>;
-
-    /// The writers' mutex of the process, and the lock word that tells other processes.
-    class WriterLock {
-    public:
-        explicit WriterLock(Region& region) noexcept : region_(region) {}
-        void set_owner(unsigned byte) noexcept { owner_ = byte; }
-        void lock() noexcept {
-            mutex_.lock();
-            if (owner_ == 0) return;
-            const std::uint64_t count = (region_.load_word(pair_shared::lock) >> 8) + 1;
-            region_.publish_word(pair_shared::lock, count << 8 | owner_);
-        }
-        void unlock() noexcept {
-            if (owner_ != 0)
-                region_.publish_word(pair_shared::lock, region_.load_word(pair_shared::lock) & ~std::uint64_t{0xff});
-            mutex_.unlock();
-        }
-
-    private:
-        typename Platform::Mutex mutex_;
-        Region& region_;
-        unsigned owner_ = 0;  // 0 = the shared area is nobody else's
-    };
+    using WriterLock = detail::WriterLock<Region, Platform>;
+    static constexpr bool shares = std::is_same_v<Sharing, SharedProcesses>;  // with other handles
 
     struct Place {
         std::uint64_t record = 0;
@@ -271,6 +330,11 @@ private:
     bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
 
     std::uint64_t shared_word(std::uint64_t offset) const noexcept { return region_.load_word(offset); }
+    /// Bit per value length that any record has.
+    std::uint32_t used_lengths() const noexcept {
+        constexpr std::uint64_t all = (std::uint64_t{1} << layout::length_count) - 1;
+        return static_cast<std::uint32_t>(shared_word(pair_shared::lengths) & all);
+    }
     static constexpr std::uint64_t slot_at(const Place& place, unsigned which) noexcept {
         return place.record + pair_layout::slot_offset(KeyLen, place.length, which);
     }
@@ -417,6 +481,69 @@ private:
         return decode(Stored<Source>{source, 0, code});
     }
 
+    // ---- read-only handles: pair_view.hpp --------------------------------------------------------------------------
+
+    enum class ViewKind : std::uint8_t {
+        at_rest,   ///< nobody writes: a private mapping, recovered in memory
+        live,      ///< others write: the file itself
+        orphaned,  ///< the writer died: a private mapping in which its work was finished
+    };
+    /// The view that an operation began with.
+    struct ViewNote {
+        std::uint32_t number = 0;   ///< rises with every new view
+        std::uint64_t opening = 0;  ///< the opening stamp that the view was made under
+        ViewKind kind = ViewKind::at_rest;
+    };
+
+    /// Runs an operation that reads until the view it read from was good all the time.
+    template <class Operation>
+    Presence steadily(Failure& failure, const Operation& operation) const {
+        if (!read_only_) [[likely]]
+            return operation();
+        for (;;) {
+            const ViewNote noted = note_view();
+            const Presence presence = operation();
+            if (is_still(noted)) return presence;
+            failure = {};
+            if (Failure problem = renew_view(noted)) return fail(failure, problem);
+        }
+    }
+    ViewNote note_view() const noexcept;
+    bool is_still(const ViewNote& noted) const noexcept;
+    Failure renew_view(const ViewNote& noted) const;
+    Failure open_view(const Options& options);
+    Failure make_view();
+    Failure look_for_writers(ViewKind& kind) const noexcept;
+    Failure fill_view(ViewKind kind);
+    Failure map_view(bool is_private) noexcept;
+    Failure join_live();
+    void adopt_orphan() noexcept;
+    void help_view() noexcept;
+
+    /// Runs an operation on everything while nobody changes anything: under the writers' lock, or, for a read-only
+    /// handle, until no writer came in between.
+    template <class Operation>
+    Failure undisturbed(const Operation& operation) const {
+        if (!read_only_) {
+            const Guard<WriterLock> no_writer(writers_);
+            return operation();
+        }
+        constexpr int tries = 1000;
+        for (int i = 0; i < tries; ++i) {
+            const ViewNote noted = note_view();
+            const bool is_live = noted.kind == ViewKind::live;
+            const std::uint64_t word = stamps_.watch_word(pair_shared::lock);
+            const bool is_writing = is_live && WriterLock::owner_of(word) != 0;
+            if (!is_writing) {
+                const Failure failure = operation();
+                if (is_still(noted) && (!is_live || stamps_.watch_word(pair_shared::lock) == word)) return failure;
+            }
+            if (Failure failure = await_quiet(noted, is_writing)) return failure;
+        }
+        return {errc::in_use, "others write to the store all the time"};
+    }
+    Failure await_quiet(const ViewNote& noted, bool is_writing) const;
+
     // ---- look-ups --------------------------------------------------------------------------------------------------
 
     /// Finds a key without a lock, by its hint or by its chains, and lets `take(Found)` answer for it.
@@ -424,6 +551,10 @@ private:
     Presence locate(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
         if (key.problem() != errc{}) return fail(failure, key.failure());
         if (is_foreign_process()) return fail(failure, forked());
+        return steadily(failure, [&] { return locate_here(key, preferred, failure, take); });
+    }
+    template <class Take>
+    Presence locate_here(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
         for (const Hint hint : {hints_.find(key.quick_hash()), hints_.find_second(key.quick_hash())}) {
             if (!hint) continue;
             const Presence presence = versions_.consistently(hint.version(), [&] {
@@ -465,7 +596,7 @@ private:
     Presence find(const KeyType& key, std::uint32_t hash, unsigned preferred, Found& found,
                   Failure& failure) const noexcept {
         bool unknown = false;  // some record or chain that may be the key's cannot be read
-        std::uint32_t rest = used_lengths_.load(std::memory_order_acquire);
+        std::uint32_t rest = used_lengths();
         if (preferred != any_length && (rest >> preferred & 1) == 0) preferred = any_length;
         while (rest != 0) {
             const unsigned length = preferred != any_length ? preferred : static_cast<unsigned>(std::countr_zero(rest));
@@ -494,7 +625,7 @@ private:
     /// Before a key is called absent: a record in its chains whose newest slot fails its checksum may have been its,
     /// until a bit of the record's key flipped.
     bool passed_damage(std::uint32_t hash) const noexcept {
-        for (std::uint32_t rest = used_lengths_.load(std::memory_order_acquire); rest != 0; rest &= rest - 1) {
+        for (std::uint32_t rest = used_lengths(); rest != 0; rest &= rest - 1) {
             const auto length = static_cast<unsigned>(std::countr_zero(rest));
             Chain walk = chain(geometry_.bucket(hash, length), length);
             while (walk.next())
@@ -521,6 +652,19 @@ private:
         }
     }
 
+    Presence next_here(Position& position, Item& item, Failure& failure) const {
+        while (skip_empty_buckets(position)) {
+            Position moved;
+            const Presence presence = versions_.consistently(position.bucket, [&] {
+                moved = position;
+                return next_in_bucket(moved, item, failure);
+            });
+            position = moved;
+            if (presence != Presence::absent) return presence;
+        }
+        return Presence::absent;
+    }
+
     bool skip_empty_buckets(Position& position) const noexcept {
         if (position.record != 0) return true;
         while (position.bucket < layout::bucket_count) {
@@ -535,8 +679,11 @@ private:
     Presence next_in_bucket(Position& position, Item& item, Failure& failure) const {
         const unsigned length = geometry_.length_of_bucket(position.bucket);
         Chain walk = chain(position.bucket, length);
-        if (position.record != 0) walk.continue_behind(position.record);
-        while (walk.next()) {
+        // Also the record from which it goes on can be gone, behind a file that another program cut short.
+        const std::uint64_t end = position.record + pair_layout::record_bytes(KeyLen, length);
+        const bool is_gone = position.record != 0 && end > shared_word(pair_shared::live_end);
+        if (position.record != 0 && !is_gone) walk.continue_behind(position.record);
+        while (!is_gone && walk.next()) {
             const Place place{walk.record(), length};
             std::uint64_t key[KeyType::word_count];
             load_key_words(place.record, key);
@@ -603,6 +750,8 @@ private:
     void add_slot(const SlotImage& image);
     Failure store_record(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link,
                          std::uint32_t bucket) noexcept;
+    template <class May>
+    Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
     void replace(const SlotImage& image) noexcept;
@@ -622,16 +771,21 @@ private:
     Failure mark_in_use() noexcept;
     Failure complete_superblocks() noexcept;
     Failure check_size() const noexcept;
+    Failure ensure_space(std::uint64_t end) noexcept;
+    Failure refresh_size() noexcept;
     void note_durable(const Superblock& superblock) noexcept;
 
     // ---- the file: pair_open.hpp, pair_recover.hpp -----------------------------------------------------------------
 
     Failure open_content(const Options& options, bool created);
     Failure map() noexcept;
+    void read_place(const typename Platform::FileId& id) noexcept;
+    void announce_opening() noexcept;
     Failure was_never_created(bool& answer);
     Failure create(const Options& options);
     Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
     Failure check_fields(const Superblock& superblock) const noexcept;
+    Failure set_geometry(std::uint32_t weights) noexcept;
     Failure take_owner_byte() noexcept;
     void initialise_shared(const Superblock& superblock, std::uint64_t durable_generation, bool keep_failed) noexcept;
     void make_usable() noexcept;
@@ -642,6 +796,11 @@ private:
         return 0x4b56530100000000u | std::uint64_t{sizeof(void*)} << 16 | 1;
     }
 
+    Failure foreign_stamp() const noexcept {
+        return {errc::in_use, "processes of another word size, byte order or version of the library have the file open",
+                Fact::of_number(stamp_word()), Fact::of_number(shared_word(pair_shared::stamp))};
+    }
+
     Failure resume_after_kill();
     Failure check_left(const Superblock& counting) noexcept;
     bool check_journal(Superblock& left) const noexcept;
@@ -650,13 +809,24 @@ private:
     Failure salvage(const Options& options, Superblock& superblock);
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
+    // pair_share.hpp
+    Failure attach(const Options& options);
+    static bool is_owner_dead(void* engine, unsigned byte) noexcept;
+    static void take_over(void* engine) noexcept;
+    static void help_reader(void* engine) noexcept;
+    void finish_for_dead() noexcept;
+    void poison() noexcept { region_.publish_word(pair_shared::failed, 1); }
+    void close_shared() noexcept;
+
     // pair_check.hpp
+    Failure check_all(Report& report) const;
+    Failure count_all(Stats& stats) const;
     void check_head(Report& report, ProblemList& problems) const;
     void check_record(std::uint32_t bucket, const Place& place, Report& report, ProblemList& problems) const;
 
     // pair_copy.hpp
-    Failure write_copy(PlatformFile& target);
-    Failure copy_entries(PairEngine<KeyLen, Unshared, IndexPolicy, Platform>& target);
+    Failure write_copy(PlatformFile& target) const;
+    Failure copy_entries(PairEngine<KeyLen, Unshared, IndexPolicy, Platform>& target) const;
 
     // Set by open, then never changed.
     std::string path_;
@@ -664,7 +834,9 @@ private:
     PlatformFile file_;
     Region region_;
     Geometry geometry_;
-    Recovery recovery_;
+    bool has_geometry_ = false;
+    Recovery told_;      // of the open
+    Recovery recovery_;  // of the last look at the whole file
     FilePlace place_;
     DamageHandler on_damage_;
     bool read_only_ = false;
@@ -672,17 +844,25 @@ private:
     unsigned fork_generation_ = 0;
     unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
 
-    std::atomic<std::uint32_t> used_lengths_{0};  // bit per value length that any record has
     Versions versions_;
     mutable HintTable hints_;
 
+    // Of read-only handles; the view is made anew under `renewing_`.
+    mutable typename Platform::Mutex renewing_;
+    Region stamps_;                          // the file itself up to the records, whatever `region_` shows
+    std::atomic<std::uint32_t> view_{0};     // number of the view, odd while it is made
+    std::atomic<bool> is_view_good_{false};  // else the last attempt to make one failed
+    std::atomic<ViewKind> view_kind_{ViewKind::at_rest};
+    std::atomic<std::uint64_t> view_opening_{0};   // the opening stamp it was made under
+    std::atomic<std::uint64_t> orphaned_lock_{0};  // the lock word that names the dead owner
+    bool salvages_ = false;                        // Options::salvage
+
     // Of the writer alone, under `writers_`.
-    WriterLock writers_;
+    mutable WriterLock writers_;
     Journal<Region> journal_;
     std::uint64_t file_bytes_ = 0;
     bool prepared_ = false;  // the file has no holes
     bool is_ready_ = false;  // the file is a store and this handle's
-    bool in_use_ = false;    // the superblock on the device says that the file is not cleanly closed
 
     Durability<Platform, WriterLock> durability_;  // last: its thread uses the rest
 };
@@ -694,6 +874,8 @@ private:
 #include <kvs/detail/pair_copy.hpp>     // IWYU pragma: export
 #include <kvs/detail/pair_open.hpp>     // IWYU pragma: export
 #include <kvs/detail/pair_recover.hpp>  // IWYU pragma: export
+#include <kvs/detail/pair_share.hpp>    // IWYU pragma: export
 #include <kvs/detail/pair_sync.hpp>     // IWYU pragma: export
+#include <kvs/detail/pair_view.hpp>     // IWYU pragma: export
 
 #endif  // KVS_DETAIL_PAIR_ENGINE_HPP

@@ -72,22 +72,32 @@ inline constexpr std::uint64_t shared_offset = superblock_offset(0, superblock_t
 /// Words of 8 bytes in the machine's order, except the stamp, which is bytes.
 namespace shared {
 constexpr std::uint64_t word(unsigned number) noexcept { return shared_offset + std::uint64_t{number} * 8; }
-inline constexpr std::uint64_t stamp = word(0);  ///< a number made of layout, size and order of words
-inline constexpr std::uint64_t lock = word(1);   ///< count << 8 | owner byte, 0 = nobody
-inline constexpr std::uint64_t opening = word(2);
-inline constexpr std::uint64_t live_end = word(3);
-inline constexpr std::uint64_t durable_epoch = word(4);
-inline constexpr std::uint64_t durable_end = word(5);
-inline constexpr std::uint64_t durable_generation = word(6);  ///< 0 = not known
-inline constexpr std::uint64_t pending = word(7);
-inline constexpr std::uint64_t failed = word(8);
-inline constexpr std::uint64_t records = word(9);
-inline constexpr std::uint64_t keys = word(10);
-inline constexpr std::uint64_t void_epoch = word(11);
-inline constexpr std::uint64_t index_place = word(12);    ///< two words
-inline constexpr std::uint64_t journal_valid = word(14);  ///< 1 = the journal is to be applied
-inline constexpr std::uint64_t journal_words = word(15);
-inline constexpr std::uint64_t journal_place = word(16);  ///< offset of its first word
+// Three cache lines: what every read looks at, and seldom changes;
+inline constexpr std::uint64_t stamp = word(0);    ///< a number made of layout, size and order of words
+inline constexpr std::uint64_t opening = word(1);  ///< another one after every open that was alone
+inline constexpr std::uint64_t live_end = word(2);
+inline constexpr std::uint64_t durable_epoch = word(3);
+inline constexpr std::uint64_t void_epoch = word(4);
+inline constexpr std::uint64_t lengths = word(5);  ///< bit per logarithm of a value length that any record has
+// what every write stores to;
+inline constexpr std::uint64_t lock = word(8);      ///< count << 8 | owner byte, 0 = nobody
+inline constexpr std::uint64_t sleepers = word(9);  ///< who sleeps: bits `waits_for_lock`, `waits_for_change`
+inline constexpr std::uint64_t changes = word(10);  ///< how many changes there were
+inline constexpr std::uint64_t pending = word(11);
+inline constexpr std::uint64_t failed = word(12);
+inline constexpr std::uint64_t in_use = word(13);  ///< 1 = the superblock on the device says "not clean"
+// and what some writes and syncs do.
+inline constexpr std::uint64_t durable_end = word(16);
+inline constexpr std::uint64_t durable_generation = word(17);  ///< 0 = not known
+inline constexpr std::uint64_t records = word(18);
+inline constexpr std::uint64_t keys = word(19);
+inline constexpr std::uint64_t index_place = word(20);    ///< two words
+inline constexpr std::uint64_t journal_valid = word(22);  ///< 1 = the journal is to be applied
+inline constexpr std::uint64_t journal_words = word(23);
+inline constexpr std::uint64_t journal_place = word(24);  ///< offset of its first word
+
+inline constexpr std::uint64_t waits_for_lock = 1;
+inline constexpr std::uint64_t waits_for_change = 2;
 
 inline constexpr std::uint64_t counters = shared_offset + page_bytes;  ///< u32[256]
 inline constexpr std::uint32_t counter_count = 256;                    ///< as many as a `Hint` can tell apart
@@ -187,6 +197,7 @@ private:
 // ---- locks: bytes beyond the last one a file can have --------------------------------------------------------------
 
 inline constexpr std::uint64_t owner_locks = layout::file_limit + 16;  ///< byte 1 to 255 behind it: one for a handle
+inline constexpr unsigned most_owners = 255;
 
 static_assert(superblocks_offset == 266240);
 static_assert(shared_offset == 282624);

@@ -4,6 +4,9 @@
 // directory; then bytes 0..7, which make it a store, in one store; flush. A file that is empty, or whose bytes 0..7 and
 // index are NUL and where no valid superblock counts a record, was never created and is created by the next open.
 //
+// Opening and closing go through the gate, a byte lock that one handle holds at a time. Who then gets the presence byte
+// for itself is alone with the file; else others have it open, and the handle joins them (pair_share.hpp).
+//
 // [open] The handle is alone with the file. In this order:
 //
 //   same boot and place, failed flag set     back to the last completed sync, whatever the memory holds [failed]
@@ -11,7 +14,7 @@
 //   not clean, same boot and place           a valid journal is applied, then make sure [ensure-durable]: no scan
 //   not clean, another boot or place         recover [recover]
 //
-// A read-only handle does the same in a mapping of its own, which nobody sees, and flushes nothing.
+// A read-only handle does the same in a mapping of its own, which nobody sees, and flushes nothing (pair_view.hpp).
 #ifndef KVS_DETAIL_PAIR_OPEN_HPP
 #define KVS_DETAIL_PAIR_OPEN_HPP
 
@@ -39,12 +42,19 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path
     fork_generation_ = Platform::fork_generation();
     durability_.set_policy(options.sync);
 
+    if (read_only_) return open_view(options);
     bool created = false;
-    Failure failure = open_store_file(file_, path_, options, created);
-    if (!failure) failure = open_content(options, created);
+    bool is_alone = true;
+    Failure failure = open_store_file(file_, path_, options, shares, created, is_alone);
+    if (!failure) failure = is_alone ? open_content(options, created) : attach(options);
     is_ready_ = !failure;
-    trusting_ = options.verify == Verify::after_crash && recovery_.outcome == Recovery::Outcome::clean;
-    if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
+    trusting_ =
+        options.verify == Verify::after_crash && !recovery_.attached && recovery_.outcome == Recovery::Outcome::clean;
+    if (failure && created && is_alone && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
+    if (!failure && is_alone && shares && !read_only_)
+        failure = file_.try_lock(layout::presence_lock, Platform::Lock::shared);
+    if (!failure) file_.unlock(layout::gate_lock);
+    told_ = recovery_;
     return failure;
 }
 
@@ -57,10 +67,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
         return {errc::not_a_store, "the file is larger than the format allows", Fact::at_most(layout::file_limit),
                 Fact::of_bytes(status.bytes)};
     file_bytes_ = status.bytes;
-    if (Platform::boot_id(place_.boot) != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
-    place_.device = status.id.device;
-    place_.inode = status.id.inode;
-    place_.mount = file_.mount_id();
+    read_place(status.id);
     if (!read_only_)
         if (Failure failure = take_owner_byte()) return failure;
 
@@ -82,6 +89,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
     // The last of the checks: what is refused is left as it was.
     if (same_place && !salvaged && !failed && !superblock.clean && recovery_.lost_bytes == 0)
         if (Failure failure = check_left(superblock)) return failure;
+    announce_opening();
     // Also on a file system in memory, where even a look at a hole takes space.
     if (!read_only_ && file_.has_holes(file_bytes_)) {
         if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
@@ -109,7 +117,6 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
     } else if (same_place) {
         recovery_.outcome = Recovery::Outcome::killed;
         if (Failure failure = resume_after_kill()) return failure;
-        in_use_ = true;
     } else {
         recovery_.outcome = Recovery::Outcome::power_loss;
         if (Failure failure = recover(superblock, false)) return failure;
@@ -120,12 +127,21 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
     return {};
 }
 
+/// This run of the machine, and this file.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::read_place(const typename Platform::FileId& id) noexcept {
+    if (Platform::boot_id(place_.boot) != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
+    place_.device = id.device;
+    place_.inode = id.inode;
+    place_.mount = file_.mount_id();
+}
+
+/// Maps the file where it is not mapped yet; a read-only handle looks at a view that is there (pair_view.hpp).
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::map() noexcept {
+    if (region_.is_mapped()) return {};
     std::byte* base = nullptr;
-    if (Failure failure = read_only_ ? file_.map_private(layout::file_limit, base)
-                                     : file_.map(layout::file_limit, Platform::Access::write, base))
-        return failure;
+    if (Failure failure = file_.map(layout::file_limit, Platform::Access::write, base)) return failure;
     region_ = Region(base, layout::file_limit);
     return {};
 }
@@ -203,7 +219,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::create(const Options& opti
     if (e != 0) return system_failure("the directory cannot be flushed to the device", e, true);
     region_.template publish<8>(0, load_big_endian<8>(header));
     if (Failure failure = flush()) return failure;
-    geometry_ = Geometry(options.weights);
+    if (Failure failure = set_geometry(options.weights.header())) return failure;
     initialise_shared(superblock, superblock.generation, false);
     return {};
 }
@@ -245,7 +261,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
             return {errc::corrupt, "the superblocks and the header are damaged: nothing tells what the file holds"};
         salvaged = true;
         superblock.weights = weights;
-        geometry_ = Geometry(Weights::from_header(weights));
+        if (Failure failure = set_geometry(weights)) return failure;
         return salvage(options, superblock);
     }
     if (superblock.version > pair_layout::format_version)
@@ -264,11 +280,23 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
                               : superblock.index_id == pair_layout::index_chains ? "kvs::ChainIndex"
                                                                                  : "an unknown one")};
     if (Failure failure = check_fields(superblock)) return failure;
-    geometry_ = Geometry(Weights::from_header(superblock.weights));
+    if (Failure failure = set_geometry(superblock.weights)) return failure;
     recovery_.header_damaged = !has_magic || key_length != KeyLen || weights != superblock.weights;
     // A death explains bad pages in one copy, the one that was being written, and not in both.
     const unsigned bad[2] = {superblocks.bad_pages(0), superblocks.bad_pages(1)};
     (bad[0] != 0 && bad[1] != 0 ? recovery_.damaged_superblocks : recovery_.mended_superblocks) = bad[0] + bad[1];
+    return {};
+}
+
+/// Once: other threads read it while a read-only handle makes its view anew.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::set_geometry(std::uint32_t weights) noexcept {
+    if (!has_geometry_) {
+        geometry_ = Geometry(Weights::from_header(weights));
+        has_geometry_ = true;
+    } else if (geometry_.weights().header() != weights) {
+        return {errc::corrupt, "the file was created anew, with other weights, while it was open"};
+    }
     return {};
 }
 
@@ -287,13 +315,18 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::has_stamp() const noexcept {
     return region_.load_word(pair_shared::stamp) == stamp_word();
 }
 
+/// Before anything is stored: read-only handles that look at the file as it was see by this that it changes.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::announce_opening() noexcept {
+    region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
+}
+
 /// Brings the shared area to the state of a superblock.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Superblock& s,
                                                                      std::uint64_t durable_generation,
                                                                      bool keep_failed) noexcept {
     region_.publish_word(pair_shared::stamp, stamp_word());
-    region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
     region_.publish_word(pair_shared::journal_valid, 0);
     region_.publish_word(pair_shared::live_end, s.durable_end);
     region_.publish_word(pair_shared::durable_epoch, s.durable_epoch);
@@ -304,6 +337,7 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Super
     region_.publish_word(pair_shared::index_place, s.index_place[0]);
     region_.publish_word(pair_shared::index_place + 8, s.index_place[1]);
     region_.publish_word(pair_shared::pending, 0);
+    region_.publish_word(pair_shared::in_use, s.clean ? 0 : 1);
     if (!keep_failed) region_.publish_word(pair_shared::failed, 0);
     region_.publish_word(pair_shared::durable_generation, durable_generation);
     make_usable();
@@ -313,7 +347,7 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Super
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::make_usable() noexcept {
     region_.publish_word(pair_shared::lock, shared_word(pair_shared::lock) & ~std::uint64_t{0xff});
-    writers_.set_owner(owner_byte_);
+    writers_.set_byte(owner_byte_);
     versions_.make_even();
 }
 
@@ -326,26 +360,20 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::count_used_lengths() noexcept
         if (!region_.all_zero(slots, layout::link_bytes * layout::buckets_per_group))
             used |= std::uint32_t{1} << geometry_.length_of_group(group);
     }
-    used_lengths_.store(used, std::memory_order_release);
+    region_.publish_word(pair_shared::lengths, used);
 }
 
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::close() noexcept {
-    if (!file_.is_open()) return;
     if (is_foreign_process()) {
         durability_.forget_thread();  // the file is the parent's: touch nothing, let the mapping go
-    } else {
+    } else if (file_.is_open()) {
         durability_.stop();
-        if (!read_only_ && is_ready_) {
-            const Guard<WriterLock> one_writer(writers_);
-            // What fails here is a promise for the time after `sync()`, and there is nobody to tell. The next open
-            // finds a store whose process died.
-            if (!close_locked()) {
-                const std::uint64_t end = shared_word(pair_shared::live_end);
-                if (prepared_ && end < file_bytes_) ignore(file_.resize(end));
-            }
-        }
-        file_.unlock(layout::presence_lock);  // a child of a fork can still have the descriptor
+        if (!read_only_ && is_ready_) close_shared();
+        // Closing the file frees them, unless a child that never ran its fork handlers has a copy of the descriptor.
+        if (owner_byte_ != 0) file_.unlock(pair_layout::owner_locks + owner_byte_);
+        file_.unlock(layout::presence_lock);
+        file_.unlock(layout::gate_lock);
     }
     region_ = Region();
     file_.close();

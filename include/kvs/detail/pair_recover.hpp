@@ -38,8 +38,8 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::resume_after_kill() {
     bool is_sound = true;
     const bool has_journal = journal_.find(file_bytes_, is_sound);
-    region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
     if (has_journal) journal_.apply();
+    region_.publish_word(pair_shared::in_use, 1);
     make_usable();
     if (read_only_) return {};
     // A superblock newer than all that can be read was damaged: what it made durable becomes so again, with all that
@@ -224,7 +224,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Supe
     if (Failure failure = flush()) return failure;
     if (Failure failure = write_superblock(false, found.durable_epoch, found.durable_end)) return failure;
     if (after_failure) region_.publish_word(pair_shared::failed, 0);
-    in_use_ = true;
+    region_.publish_word(pair_shared::in_use, 1);
     return {};
 }
 
@@ -236,6 +236,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::salvage(const Options&, Su
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;
     superblock.generation = 1;
+    announce_opening();
     superblock.durable_epoch = pair_layout::first_epoch;
     superblock.durable_end = pair_layout::records_offset;
     region_.publish_word(pair_shared::live_end, file_bytes_);

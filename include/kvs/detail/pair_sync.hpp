@@ -24,7 +24,7 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::sync_now() noexcept {
     // The long flush comes before the lock, so that writers wait only for what they changed meanwhile. If it fails, so
     // has the sync: the kernel reports an error once.
-    if (!durability_.is_each())
+    if (!durability_.is_each() && shared_word(pair_shared::pending) != 0)
         if (Failure failure = flush()) return failure;
     const Guard<WriterLock> one_writer(writers_);
     return sync_locked();
@@ -45,11 +45,11 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::close_locked() noexcept {
     if (shared_word(pair_shared::failed) != 0) return {};
     if (Failure failure = make_sure()) return failure;
-    if (!in_use_) return {};
+    if (shared_word(pair_shared::in_use) == 0) return {};
     if (Failure failure = check_size()) return failure;
     if (Failure failure = flush()) return failure;
     if (Failure failure = write_superblock(true, epoch_to_sync(), shared_word(pair_shared::live_end))) return failure;
-    in_use_ = false;
+    region_.publish_word(pair_shared::in_use, 0);
     return {};
 }
 
@@ -78,7 +78,7 @@ template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::flush() noexcept {
     if (read_only_) return {};  // a mapping of this process alone
     Failure failure = file_.flush();
-    if (failure) region_.publish_word(pair_shared::failed, 1);
+    if (failure) poison();
     return failure;
 }
 
@@ -118,7 +118,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::mark_in_use() noexcept {
     const std::uint64_t epoch = shared_word(pair_shared::durable_epoch);
     const std::uint64_t end = shared_word(pair_shared::durable_end);
     if (Failure failure = write_superblock(false, epoch, end)) return failure;
-    in_use_ = true;
+    region_.publish_word(pair_shared::in_use, 1);
     return {};
 }
 
@@ -140,6 +140,23 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_size() const noexcep
     if (status.bytes >= live_end) return {};
     return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
             Fact::of_bytes(status.bytes)};
+}
+
+/// Another handle may have made the file longer.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::refresh_size() noexcept {
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    file_bytes_ = status.bytes;
+    return {};
+}
+
+/// Space in the file up to `end`. How long the file is has to be known: growth that fails is cut back to that.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::ensure_space(std::uint64_t end) noexcept {
+    if (end <= file_bytes_) return {};
+    if (Failure failure = refresh_size()) return failure;
+    return file_.ensure_space(file_bytes_, end);
 }
 
 }  // namespace kvs::detail

@@ -17,6 +17,10 @@
 #include <sys/sysctl.h>
 #include <sys/time.h>
 #endif
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -32,8 +36,60 @@ namespace kvs::detail {
 static_assert(sizeof(std::size_t) >= 8, "kvs: the whole file is mapped at once, which takes 64-bit addresses.");
 static_assert(sizeof(off_t) >= 8, "kvs: files of 4 GiB need a 64-bit off_t. Compile with -D_FILE_OFFSET_BITS=64.");
 
-/// Counts the forks that this process came out of as the child: a handle whose number is another belongs to a parent.
-inline std::atomic<unsigned> fork_count{0};
+/// What a fork has to know. The child of a fork has copies of all descriptors, and a byte lock is freed by the kernel
+/// when the last of them is closed: a child that kept its copies would keep the locks of a parent that died. So it
+/// closes those of stores before anything else runs in it.
+class Forks {
+public:
+    /// An open file of a store, known from `add` to `remove`.
+    struct File {
+        int* descriptor = nullptr;
+        File* next = nullptr;
+        File* previous = nullptr;
+    };
+
+    /// Counts the forks that this process came out of as the child: a handle whose number is another belongs to a
+    /// parent.
+    static unsigned count() noexcept { return count_.load(std::memory_order_relaxed); }
+
+    static int watch() noexcept {
+        static const int error = ::pthread_atfork([] { ::pthread_mutex_lock(&mutex_); },
+                                                  [] { ::pthread_mutex_unlock(&mutex_); }, &Forks::be_child);
+        return error;
+    }
+    static void add(File& file, int& descriptor) noexcept {
+        ::pthread_mutex_lock(&mutex_);
+        file = {&descriptor, first_, nullptr};
+        if (first_ != nullptr) first_->previous = &file;
+        first_ = &file;
+        ::pthread_mutex_unlock(&mutex_);
+    }
+    static void remove(File& file) noexcept {
+        ::pthread_mutex_lock(&mutex_);
+        if (file.next != nullptr) file.next->previous = file.previous;
+        if (file.previous != nullptr) file.previous->next = file.next;
+        if (first_ == &file) first_ = file.next;
+        file = {};
+        ::pthread_mutex_unlock(&mutex_);
+    }
+
+private:
+    static void be_child() noexcept {
+        count_.fetch_add(1);
+        while (first_ != nullptr) {
+            File& file = *first_;
+            first_ = file.next;
+            ::close(*file.descriptor);
+            *file.descriptor = -1;
+            file = {};
+        }
+        ::pthread_mutex_unlock(&mutex_);
+    }
+
+    static inline std::atomic<unsigned> count_{0};
+    static inline pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    static inline File* first_ = nullptr;
+};
 
 struct PosixPlatform {
     using KvsPlatform = void;  ///< marks a platform among the policies of a store
@@ -178,6 +234,16 @@ struct PosixPlatform {
         return 0;
     }
 
+    /// Maps the file anew where it is mapped already, in one step: who reads there meanwhile finds one or the other.
+    static int map_again(File file, std::size_t bytes, bool is_private, std::byte* base) noexcept {
+        int flags = (is_private ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED;
+#if defined(MAP_NORESERVE)
+        flags |= MAP_NORESERVE;
+#endif
+        const int protection = is_private ? PROT_READ | PROT_WRITE : PROT_READ;
+        return ::mmap(base, bytes, protection, flags, file, 0) == MAP_FAILED ? errno : 0;
+    }
+
     // ---- which run of which machine ---------------------------------------------------------------------------------
 
     /// A number of 128 bits that is another one after every start of the machine. Where the system has no such thing,
@@ -246,16 +312,61 @@ struct PosixPlatform {
 #endif
     }
 
+    /// The lock that another open file has on a byte; `none` if there is none. Works on any descriptor.
+    static int lock_of_others(File file, std::uint64_t byte, Lock& mode) noexcept {
+        struct flock request {};
+        request.l_type = static_cast<short>(F_WRLCK);
+        request.l_whence = SEEK_SET;
+        request.l_start = static_cast<off_t>(byte);
+        request.l_len = 1;
+        if (::fcntl(file, F_OFD_GETLK, &request) != 0) return errno;
+        mode = request.l_type == F_UNLCK ? Lock::none : request.l_type == F_RDLCK ? Lock::shared : Lock::exclusive;
+        return 0;
+    }
+
+    /// Sleeps while the four bytes at `at`, in a shared mapping, are `expected`, and at most so long; returns when
+    /// another thread or process calls `wake`, when a signal comes, or for no reason. Systems without such a call sleep
+    /// a little.
+    static void sleep_on(const std::uint32_t* at, std::uint32_t expected, std::uint64_t nanoseconds) noexcept {
+#if defined(__linux__)
+        timespec span{};
+        span.tv_sec = static_cast<time_t>(nanoseconds / 1'000'000'000);
+        span.tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000);
+        ::syscall(SYS_futex, at, FUTEX_WAIT, expected, &span, nullptr, 0);
+#else
+        constexpr std::uint64_t little = 1'000'000;
+        if (__atomic_load_n(at, __ATOMIC_ACQUIRE) == expected) sleep(nanoseconds < little ? nanoseconds : little);
+#endif
+    }
+    static void wake([[maybe_unused]] const std::uint32_t* at) noexcept {
+#if defined(__linux__)
+        ::syscall(SYS_futex, at, FUTEX_WAKE, 0x7fffffff, nullptr, nullptr, 0);
+#endif
+    }
+    static void sleep(std::uint64_t nanoseconds) noexcept {
+        timespec span{};
+        span.tv_sec = static_cast<time_t>(nanoseconds / 1'000'000'000);
+        span.tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000);
+        ::nanosleep(&span, nullptr);
+    }
+    /// Of a clock that nobody sets.
+    static std::uint64_t nanoseconds_now() noexcept {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+    }
+
     // ---- threads and processes -------------------------------------------------------------------------------------
 
     static std::uint64_t process_id() noexcept { return static_cast<std::uint64_t>(::getpid()); }
 
     /// A number that differs between a process and the children it forks from `watch_forks` on.
-    static unsigned fork_generation() noexcept { return fork_count.load(std::memory_order_relaxed); }
-    static int watch_forks() noexcept {
-        static const int error = ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1); });
-        return error;
-    }
+    static unsigned fork_generation() noexcept { return Forks::count(); }
+    static int watch_forks() noexcept { return Forks::watch(); }
+    /// A child forked from `add` to `remove` has the file closed, and `no_file` in place of it.
+    using ForkedFile = Forks::File;
+    static void close_in_children(ForkedFile& forked, File& file) noexcept { Forks::add(forked, file); }
+    static void keep_in_children(ForkedFile& forked) noexcept { Forks::remove(forked); }
     /// Lets another thread run.
     static void yield() noexcept { ::sched_yield(); }
     /// Tells the processor that this is a short wait.

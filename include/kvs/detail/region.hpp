@@ -33,6 +33,8 @@ public:
     }
 
     bool is_mapped() const noexcept { return base_ != nullptr; }
+    std::byte* base() const noexcept { return base_; }
+    std::size_t reserved() const noexcept { return reserved_; }
 
     // ---- reading; offsets are checked by the caller ----------------------------------------------------------------
 
@@ -85,6 +87,11 @@ public:
     /// A word of the shared area, in the machine's own order; `offset` is a multiple of 8.
     std::uint64_t load_word(std::uint64_t offset) const noexcept { return Memory::load(base_ + offset, 8); }
 
+    /// The same for a word that others change while this thread waits for that, whatever the memory's kind.
+    std::uint64_t watch_word(std::uint64_t offset) const noexcept {
+        return __atomic_load_n(word(offset), __ATOMIC_SEQ_CST);
+    }
+
     // ---- changing --------------------------------------------------------------------------------------------------
 
     void store(std::uint64_t offset, const std::byte* from, std::size_t bytes) noexcept {
@@ -134,12 +141,44 @@ public:
         Platform::on_store(base_ + offset, 4);
     }
 
+    /// Stores `desired` to a word of the shared area if it holds `expected`; what was stored before is visible to who
+    /// reads it, and what the last one to store there had stored before is visible here.
+    bool exchange_word(std::uint64_t offset, std::uint64_t expected, std::uint64_t desired) noexcept {
+        if (!__atomic_compare_exchange_n(word(offset), &expected, desired, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return false;
+        Platform::on_store(base_ + offset, 8);
+        return true;
+    }
+    /// Publishes a word, and lets no later load come before that.
+    void publish_word_first(std::uint64_t offset, std::uint64_t value) noexcept {
+        __atomic_exchange_n(word(offset), value, __ATOMIC_SEQ_CST);
+        Platform::on_store(base_ + offset, 8);
+    }
+    /// Sets bits of a word, and lets no later load come before that.
+    void set_bits(std::uint64_t offset, std::uint64_t bits) noexcept {
+        __atomic_fetch_or(word(offset), bits, __ATOMIC_SEQ_CST);
+        Platform::on_store(base_ + offset, 8);
+    }
+    void clear_bits(std::uint64_t offset, std::uint64_t bits) noexcept {
+        __atomic_fetch_and(word(offset), ~bits, __ATOMIC_SEQ_CST);
+        Platform::on_store(base_ + offset, 8);
+    }
+
+    /// Sleeps while a word holds `expected`, of which the low 32 bits are looked at; see `Platform::sleep_on`.
+    void sleep_on(std::uint64_t offset, std::uint64_t expected, std::uint64_t nanoseconds) const noexcept {
+        Platform::sleep_on(low_half(offset), static_cast<std::uint32_t>(expected), nanoseconds);
+    }
+    void wake(std::uint64_t offset) const noexcept { Platform::wake(low_half(offset)); }
+
     /// For writing the mapped bytes to another file while nobody changes them.
     const std::byte* data() const noexcept { return base_; }
 
 private:
     using Counter [[gnu::may_alias]] = std::uint32_t;
+    using Word [[gnu::may_alias]] = std::uint64_t;
     Counter* counter(std::uint64_t offset) const noexcept { return reinterpret_cast<Counter*>(base_ + offset); }
+    Word* word(std::uint64_t offset) const noexcept { return reinterpret_cast<Word*>(base_ + offset); }
+    Counter* low_half(std::uint64_t offset) const noexcept { return counter(offset + (little_endian ? 0 : 4)); }
 
     std::byte* base_ = nullptr;
     std::size_t reserved_ = 0;

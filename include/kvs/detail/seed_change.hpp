@@ -55,6 +55,41 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put(const KeyType& key, const Enc
     return durability_.after_write();
 }
 
+/// Sets the key if, under the lock, `may(failure)` says so.
+template <std::size_t KeyLen, class Sharing, class Platform>
+template <class May>
+Failure SeedEngine<KeyLen, Sharing, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
+                                                      const May& may) noexcept {
+    done = false;
+    if (key.problem() != errc{}) return key.failure();
+    if (is_foreign_process()) return forked();
+    if (read_only_) return opened_read_only();
+    unsigned length = 0;
+    if (Failure failure = choose_length(value, length)) return failure;
+    {
+        const Guard<Mutex> one_writer(writers_);
+        Failure failure;
+        if (!may(failure)) return failure;
+        if (Failure problem = before_change()) return problem;
+        if (Failure problem = put_locked(key, key.hash(), value, length)) return problem;
+    }
+    done = true;
+    return durability_.after_write();
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::put_if_absent(const KeyType& key, const Encoded& value,
+                                                             bool& done) noexcept {
+    return put_if(key, value, done,
+                  [&](Failure& failure) { return find_all(key, key.hash(), any_length, failure) == Presence::absent; });
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::put_if_unchanged(const KeyType& key, const Encoded& value,
+                                                                std::uint32_t noted, bool& done) noexcept {
+    return put_if(key, value, done, [&](Failure&) { return versions_.is_still(key.hash(), noted); });
+}
+
 template <std::size_t KeyLen, class Sharing, class Platform>
 Presence SeedEngine<KeyLen, Sharing, Platform>::erase(const KeyType& key, Failure& failure) noexcept {
     if (key.problem() != errc{}) return fail(failure, key.failure());

@@ -152,6 +152,13 @@ public:
     // ---- changing: seed_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
+    /// Sets the key if it is absent; if it has not been changed since `noted`. `done` says whether.
+    Failure put_if_absent(const KeyType& key, const Encoded& value, bool& done) noexcept;
+    Failure put_if_unchanged(const KeyType& key, const Encoded& value, std::uint32_t noted, bool& done) noexcept;
+    /// Notes when a key, and those that share its version counter, were changed last.
+    std::uint32_t note_key(const KeyType& key) const noexcept {
+        return versions_.consistently(key.hash(), [&] { return versions_.note(key.hash()); });
+    }
     Presence erase(const KeyType& key, Failure& failure) noexcept;
     Failure clear() noexcept;
 
@@ -430,6 +437,8 @@ private:
     Failure choose_length(const Encoded& value, unsigned& length) const noexcept;
     Presence find_or_vacancy(const KeyType& key, std::uint32_t hash, unsigned length, Place& place, Vacancy& vacancy,
                              Failure& failure) const noexcept;
+    template <class May>
+    Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;
 

@@ -40,8 +40,10 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const
     durability_.set_policy(options.sync);
 
     bool created = false;
-    Failure failure = open_store_file(file_, path_, options, created);
+    bool is_alone = true;
+    Failure failure = open_store_file(file_, path_, options, false, created, is_alone);
     if (!failure) failure = open_content(options, created);
+    if (!failure) file_.unlock(layout::gate_lock);
     // A file made in vain goes, unless somebody else was quick to use it.
     if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
     return failure;
@@ -212,16 +214,15 @@ void SeedEngine<KeyLen, Sharing, Platform>::mark_damaged(std::uint32_t bucket) {
 
 template <std::size_t KeyLen, class Sharing, class Platform>
 void SeedEngine<KeyLen, Sharing, Platform>::close() noexcept {
-    if (!file_.is_open()) return;
     if (is_foreign_process()) {
         durability_.forget_thread();  // the file is the parent's: touch nothing, let the mapping go
-    } else {
+    } else if (file_.is_open()) {
         durability_.stop();
         const std::uint64_t live_end = live_end_.load(std::memory_order_relaxed);
         // What fails here costs space or a promise for the time after `sync()`, and there is nobody to tell.
         if (prepared_ && live_end < file_bytes_ && !file_.resize(live_end)) file_bytes_ = live_end;
         if (!read_only_) ignore(durability_.sync());
-        file_.unlock(layout::presence_lock);  // a child of a fork can still have the descriptor
+        file_.unlock(layout::presence_lock);  // a child that never ran its fork handlers can have the descriptor
     }
     region_ = Region();
     file_.close();

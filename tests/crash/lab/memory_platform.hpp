@@ -18,6 +18,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -203,6 +204,7 @@ struct Disk {
     Moment moment{};
     std::uint64_t flushes_until_failure = 0;  ///< 0 = none fails; 1 = the next one does
     std::vector<std::string> violations;      ///< of the seam: stores outside of the file
+    unsigned naps = 0;                        ///< how often a handle slept
 
     struct Descriptor {
         MemoryFile* file = nullptr;
@@ -369,6 +371,11 @@ struct LabPlatform : kvs::detail::PosixPlatform {
         base = disk().file_of(file)->private_base();
         return 0;
     }
+    /// A file has two mappings here, so a handle cannot change from one to the other.
+    static int map_again(File file, std::size_t, bool is_private, std::byte* base) noexcept {
+        MemoryFile& target = *disk().file_of(file);
+        return (is_private ? target.private_base() : target.base()) == base ? 0 : EINVAL;
+    }
     static int unmap(std::byte*, std::size_t) noexcept { return 0; }
     static void on_store(const std::byte* at, std::size_t bytes) noexcept {
         for (const auto& file : disk().files) {
@@ -406,7 +413,24 @@ struct LabPlatform : kvs::detail::PosixPlatform {
         return 0;
     }
 
+    static int lock_of_others(File file, std::uint64_t byte, Lock& mode) noexcept {
+        mode = Lock::none;
+        for (const auto& held : disk().locks)
+            if (held.file == disk().file_of(file) && held.byte == byte && held.holder != file) mode = held.mode;
+        return 0;
+    }
+    static void close_in_children(ForkedFile&, File&) noexcept {}  // its descriptors are none of the system's
+    static void keep_in_children(ForkedFile&) noexcept {}
+    // One thread: who would sleep would sleep for ever.
+    static void sleep_on(const std::uint32_t*, std::uint32_t, std::uint64_t) noexcept { note_sleep(); }
+    static void sleep(std::uint64_t) noexcept { note_sleep(); }
+    static void wake(const std::uint32_t*) noexcept {}
+
 private:
+    static void note_sleep() noexcept {
+        disk().violations.push_back("a handle waits for one that does nothing");
+        if (++disk().naps > 1000) std::abort();
+    }
     static int give_descriptor(MemoryFile& file, File& descriptor) {
         std::size_t at = 0;
         while (at < disk().descriptors.size() && disk().descriptors[at].file != nullptr) ++at;

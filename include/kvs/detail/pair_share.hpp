@@ -1,0 +1,138 @@
+// Handles that have a store open together, of one process or of several, and what one of them does when another dies.
+//
+// [writers] Whoever takes the lock over from a dead owner does this before anything else: applies a valid journal,
+// while the counters that its change made odd still are; evens the counters; makes sure of D [ensure-durable]. Killed
+// in between, the next one does it again, to the same effect. What does not check, or a flush that fails, poisons the
+// store: nothing is written any more until an open that is alone has gone back to the last completed sync [failed].
+//
+// A reader that waits for an odd counter looks whether its writer is dead, and then takes the lock itself.
+//
+// [close] The last handle, which gets the presence byte for itself, closes the file cleanly. Another syncs, gives the
+// lock word back and goes.
+#ifndef KVS_DETAIL_PAIR_SHARE_HPP
+#define KVS_DETAIL_PAIR_SHARE_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include <kvs/detail/pair_engine.hpp>
+
+namespace kvs::detail {
+
+/// Joins the handles that have the file open: under the gate, so that none of them is opening or closing it.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+Failure PairEngine<KeyLen, Sharing, Index, Platform>::attach(const Options& options) {
+    if (options.mode == Mode::create_new) return {errc::already_exists, "somebody else created the file just now"};
+    if (Failure failure = refresh_size()) return failure;
+    Superblock superblock;
+    bool salvaged = false;
+    if (Failure failure = check_identity({}, superblock, salvaged)) return failure;
+    recovery_ = {};
+    recovery_.attached = true;
+    if (!has_stamp()) return foreign_stamp();
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    read_place(status.id);
+    if (Failure failure = take_owner_byte()) return failure;
+    writers_.set_byte(owner_byte_);
+    writers_.inherit();
+    {
+        const Guard<WriterLock> no_writer(writers_);
+        if (Failure failure = refresh_size()) return failure;
+        unsigned copy = 0;
+        if (!Superblocks<Region>(region_).read_counting(superblock, copy))
+            return {errc::corrupt, "neither copy of the superblock is valid any more"};
+        if (Failure failure = check_left(superblock)) return failure;
+    }
+    recovery_.keys = shared_word(pair_shared::keys);
+    recovery_.records = shared_word(pair_shared::records);
+    return {};
+}
+
+/// Nobody has the byte: the kernel freed it, or its handle did, which clears the lock word before.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+bool PairEngine<KeyLen, Sharing, Index, Platform>::is_owner_dead(void* engine, unsigned byte) noexcept {
+    const auto& self = *static_cast<PairEngine*>(engine);
+    auto held = Platform::Lock::none;
+    if (self.file_.lock_of_others(pair_layout::owner_locks + byte, held)) return false;
+    return held == Platform::Lock::none;
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::take_over(void* engine) noexcept {
+    static_cast<PairEngine*>(engine)->finish_for_dead();
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::finish_for_dead() noexcept {
+    if (refresh_size()) return poison();
+    bool is_sound = true;
+    if (journal_.find(file_bytes_, is_sound)) {
+        Superblock left;
+        left.durable_end = shared_word(pair_shared::live_end);
+        if (!is_sound || !check_journal(left)) return poison();
+        journal_.apply();
+    }
+    versions_.make_even();
+    if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
+    if (make_sure()) poison();
+}
+
+/// The writer that a reader waits for may be dead, or asleep.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::help_reader(void* engine) noexcept {
+    auto& self = *static_cast<PairEngine*>(engine);
+    constexpr std::uint64_t nap = 50'000;  // nanoseconds
+    if (self.read_only_) return self.help_view();
+    if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) return Platform::sleep(nap);
+    const Guard<WriterLock> one_writer(self.writers_);
+    self.versions_.make_even();
+}
+
+/// A writer stores the number of changes before it gives the lock back, and looks behind that for who sleeps; who goes
+/// to sleep says so before it looks at the number. So one of them sees the other. A read-only handle cannot say so, and
+/// looks from time to time.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+std::uint64_t PairEngine<KeyLen, Sharing, Index, Platform>::wait_for_change(
+    std::uint64_t seen, std::uint64_t nanoseconds, const std::atomic<bool>& stopping) noexcept {
+    constexpr std::uint64_t longest = std::uint64_t{1} << 60;
+    constexpr std::uint64_t nap = 10'000'000;
+    constexpr std::uint64_t slice = 1'000'000'000;  // for a wake-up between the look at `stopping` and the sleep
+    const std::uint64_t end = Platform::nanoseconds_now() + std::min(nanoseconds, longest);
+    for (;;) {
+        const std::uint64_t found = version();
+        const std::uint64_t now = Platform::nanoseconds_now();
+        if (found != seen || now >= end || stopping.load()) return found;
+        if (read_only_) {
+            Platform::sleep(std::min(end - now, nap));
+            continue;
+        }
+        region_.set_bits(pair_shared::sleepers, pair_shared::waits_for_change);
+        if (version() == seen) region_.sleep_on(pair_shared::changes, seen, std::min(end - now, slice));
+    }
+}
+
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::close_shared() noexcept {
+    for (bool is_synced = false;; is_synced = true) {
+        // What fails here is a promise for the time after `sync()`, and there is nobody to tell. The next open finds a
+        // store whose process died.
+        if (file_.lock(layout::gate_lock, Platform::Lock::exclusive)) return;
+        if (!file_.try_lock(layout::presence_lock, Platform::Lock::exclusive)) {
+            const Guard<WriterLock> one_writer(writers_);
+            if (close_locked() || refresh_size()) return;
+            const std::uint64_t end = shared_word(pair_shared::live_end);
+            if (prepared_ && end < file_bytes_) ignore(file_.resize(end));
+            return;
+        }
+        if (is_synced) return;
+        // Not under the gate, for it takes long; and the others may all have gone when it is done.
+        file_.unlock(layout::gate_lock);
+        ignore(sync());
+    }
+}
+
+}  // namespace kvs::detail
+
+#endif  // KVS_DETAIL_PAIR_SHARE_HPP

@@ -1,0 +1,311 @@
+// Being told of changes, whoever makes them.
+#ifndef KVS_WATCH_HPP
+#define KVS_WATCH_HPP
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kvs/detail/layout.hpp>
+#include <kvs/detail/lookup.hpp>
+#include <kvs/detail/pair_layout.hpp>
+#include <kvs/detail/version_table.hpp>
+#include <kvs/value.hpp>
+
+namespace kvs {
+
+/// What a watch tells of a key. Valid during the call.
+struct Change {
+    std::string_view key;
+    const std::optional<Value>& before;  ///< nothing: the key was absent
+    const std::optional<Value>& after;   ///< nothing: it is now
+};
+
+namespace detail {
+
+/// One watch. Held by its `Watch` and by the thread that serves it, whichever lives longer.
+class Subscription {
+public:
+    Subscription() noexcept = default;
+    Subscription(const Subscription&) = delete;
+    Subscription& operator=(const Subscription&) = delete;
+
+    /// When it returns, the callback does not run any more; but for the callback itself, which may call it.
+    virtual void cancel() noexcept = 0;
+
+    void share() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+protected:
+    virtual ~Subscription() = default;
+
+private:
+    std::atomic<unsigned> holders_{1};
+};
+
+}  // namespace detail
+
+/// Keeps a watch going: its end is the end of the watch, and waits for a callback that is running, unless it is called
+/// by that callback. May live longer than the store, which calls nobody once it is closed. Moved, not copied.
+class [[nodiscard]] Watch {
+public:
+    Watch() noexcept = default;
+    Watch(Watch&& other) noexcept : subscription_(std::exchange(other.subscription_, nullptr)) {}
+    Watch& operator=(Watch&& other) noexcept {
+        if (this != &other) {
+            stop();
+            subscription_ = std::exchange(other.subscription_, nullptr);
+        }
+        return *this;
+    }
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+    ~Watch() { stop(); }
+
+    /// Ends the watch early.
+    void stop() noexcept {
+        if (subscription_ == nullptr) return;
+        subscription_->cancel();
+        std::exchange(subscription_, nullptr)->release();
+    }
+
+    /// For the library.
+    explicit Watch(detail::Subscription* subscription) noexcept : subscription_(subscription) {}
+
+private:
+    detail::Subscription* subscription_ = nullptr;
+};
+
+namespace detail {
+
+/// The watches of one handle, and the thread that serves them: it sleeps until the store has changed, compares what is
+/// watched with what was there before, and calls.
+template <class Engine>
+class Watchers {
+    using Platform = typename Engine::Platform;
+    using Mutex = typename Platform::Mutex;
+    using KeyType = typename Engine::KeyType;
+
+public:
+    explicit Watchers(Engine& engine) noexcept : engine_(engine) {}
+    Watchers(const Watchers&) = delete;
+    Watchers& operator=(const Watchers&) = delete;
+    ~Watchers() { stop(); }
+
+    template <class Callback>
+    Failure watch(const KeyType& key, Callback callback, Watch& watch) {
+        if (key.problem() != errc{}) return key.failure();
+        return add(new OfKey<Callback>(key, std::move(callback)), watch);
+    }
+    template <class Callback>
+    Failure watch_all(Callback callback, Watch& watch) {
+        return add(new OfAll<Callback>(std::move(callback)), watch);
+    }
+
+    /// Ends the thread. Before the engine is closed.
+    void stop() noexcept {
+        if (has_thread_) {
+            stopping_.store(true);
+            engine_.wake_waiting();
+            thread_.join();
+            has_thread_ = false;
+        }
+        for (Watched* one : watched_) one->release();
+        watched_.clear();
+    }
+    /// In the child of a fork, where the thread does not exist.
+    void forget_thread() noexcept { has_thread_ = false; }
+
+private:
+    /// A subscription that looks after changes.
+    class Watched : public Subscription {
+    public:
+        /// Compares, and calls if something is different. Damage is no change: what cannot be read counts as it was.
+        virtual void look(const Engine& engine, bool may_call) = 0;
+
+        void cancel() noexcept override {
+            if (caller_.load() == this_thread()) {
+                is_active_.store(false);
+                return;
+            }
+            const Guard<Mutex> not_running(running_);
+            is_active_.store(false);
+        }
+        bool is_active() const noexcept { return is_active_.load(); }
+        void serve(const Engine& engine) {
+            const Guard<Mutex> running(running_);
+            caller_.store(this_thread());
+            if (is_active()) look(engine, true);
+            caller_.store(nullptr);
+        }
+
+    private:
+        static const void* this_thread() noexcept {
+            static thread_local char here;
+            return &here;
+        }
+        Mutex running_;
+        std::atomic<bool> is_active_{true};
+        std::atomic<const void*> caller_{nullptr};
+    };
+
+    template <class Callback>
+    class OfKey final : public Watched {
+    public:
+        OfKey(const KeyType& key, Callback callback) : key_(key), callback_(std::move(callback)) {}
+        void look(const Engine& engine, bool may_call) override {
+            std::optional<Value> now(std::in_place);
+            Failure failure;
+            const Presence presence =
+                engine.read(key_, any_length, failure, [&](const auto& stored) { return now->load(stored); });
+            if (presence == Presence::failed) return;
+            if (presence == Presence::absent) now.reset();
+            if (now == known_) return;
+            std::swap(known_, now);
+            if (may_call) callback_(Change{key_.view(), now, known_});
+        }
+
+    private:
+        KeyType key_;
+        Callback callback_;
+        std::optional<Value> known_;
+    };
+
+    /// Keeps all values, in groups of buckets that share a version counter: a group is looked at if its counter
+    /// changed.
+    template <class Callback>
+    class OfAll final : public Watched {
+    public:
+        explicit OfAll(Callback callback) : callback_(std::move(callback)) { noted_.fill(1); }  // none is odd at rest
+        void look(const Engine& engine, bool may_call) override {
+            for (std::uint32_t group = 0; group < groups; ++group) {
+                const std::uint32_t noted = engine.note_buckets(group);
+                if (noted == noted_[group]) continue;
+                std::vector<Pair> now;
+                if (!load(engine, group, now)) continue;
+                noted_[group] = noted;
+                std::swap(known_[group], now);
+                if (may_call) tell(now, known_[group]);
+            }
+        }
+
+    private:
+        struct Pair {
+            std::string key;
+            std::optional<Value> value;
+        };
+        static constexpr std::uint32_t groups = pair_layout::shared::counter_count;
+        static bool by_key(const Pair& a, const Pair& b) { return a.key < b.key; }
+
+        /// The entries of a group, sorted; false if one cannot be read.
+        static bool load(const Engine& engine, std::uint32_t group, std::vector<Pair>& all) {
+            Item item;
+            Failure failure;
+            for (std::uint32_t bucket = group; bucket < layout::bucket_count; bucket += groups) {
+                for (Position position{bucket, 0, 0, 0};;) {
+                    const Presence presence = engine.next_of_bucket(position, item, failure);
+                    if (presence == Presence::failed) return false;
+                    if (presence == Presence::absent) break;
+                    Pair pair{item.key, Value()};
+                    if (load_item(item, *pair.value)) return false;
+                    all.push_back(std::move(pair));
+                }
+            }
+            std::sort(all.begin(), all.end(), by_key);
+            return true;
+        }
+        void tell(const std::vector<Pair>& before, const std::vector<Pair>& after) {
+            const std::optional<Value> absent;
+            auto a = before.begin();
+            auto b = after.begin();
+            while (a != before.end() || b != after.end()) {
+                const bool gone = b == after.end() || (a != before.end() && by_key(*a, *b));
+                const bool is_new = !gone && (a == before.end() || by_key(*b, *a));
+                if (gone) {
+                    callback_(Change{a->key, a->value, absent});
+                } else if (is_new) {
+                    callback_(Change{b->key, absent, b->value});
+                } else if (a->value != b->value) {
+                    callback_(Change{b->key, a->value, b->value});
+                }
+                if (!is_new) ++a;
+                if (!gone) ++b;
+            }
+        }
+
+        Callback callback_;
+        std::array<std::uint32_t, groups> noted_;
+        std::array<std::vector<Pair>, groups> known_;
+    };
+
+    Failure add(Watched* one, Watch& watch) {
+        watch = Watch(one);
+        const Guard<Mutex> guard(mutex_);
+        const std::uint64_t version = engine_.version();
+        one->look(engine_, false);
+        watched_.push_back(one);
+        one->share();
+        if (has_thread_) return {};
+        seen_ = version;
+        const int e = thread_.start(
+            [](void* self) -> void* {
+                static_cast<Watchers*>(self)->run();
+                return nullptr;
+            },
+            this);
+        if (e != 0) return system_failure("the thread that watches cannot be started", e, true);
+        has_thread_ = true;
+        return {};
+    }
+
+    void run() noexcept {
+        while (!stopping_.load()) {
+            const std::uint64_t version = engine_.wait_for_change(seen_, ~std::uint64_t{0}, stopping_);
+            if (version == seen_) continue;
+            seen_ = version;
+            for (std::size_t i = 0; Watched* one = at(i); ++i) {
+                one->serve(engine_);
+                one->release();
+            }
+            drop_inactive();
+        }
+    }
+
+    /// The i-th watch, held; null behind the last one. New ones come behind.
+    Watched* at(std::size_t i) noexcept {
+        const Guard<Mutex> guard(mutex_);
+        if (i >= watched_.size() || stopping_.load()) return nullptr;
+        watched_[i]->share();
+        return watched_[i];
+    }
+    void drop_inactive() noexcept {
+        const Guard<Mutex> guard(mutex_);
+        std::erase_if(watched_, [](Watched* one) {
+            if (one->is_active()) return false;
+            one->release();
+            return true;
+        });
+    }
+
+    Engine& engine_;
+    Mutex mutex_;  // guards `watched_`
+    std::vector<Watched*> watched_;
+    std::uint64_t seen_ = 0;  // of the thread
+    typename Platform::Thread thread_;
+    std::atomic<bool> stopping_{false};
+    bool has_thread_ = false;  // under `mutex_`, and in close
+};
+
+}  // namespace detail
+}  // namespace kvs
+
+#endif  // KVS_WATCH_HPP
