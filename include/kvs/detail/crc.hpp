@@ -70,6 +70,15 @@ public:
         state_ = add_portably(static_cast<std::uint32_t>(state_), word);
     }
 
+    /// True if `add` is as quick as it gets on this machine.
+    bool is_quick() const noexcept {
+#if defined(__x86_64__) || defined(__ARM_FEATURE_CRC32)
+        return use_instruction_;
+#else
+        return true;
+#endif
+    }
+
     std::uint32_t value() const noexcept { return ~static_cast<std::uint32_t>(state_); }
 
 private:

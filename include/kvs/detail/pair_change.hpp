@@ -227,13 +227,13 @@ auto PairEngine<KeyLen, Sharing, Index, Platform>::image_of(const Place& place, 
             image.has_tail = false;
         }
     }
-    Crc32cState crc;
-    checksum_head(crc, place, header, memory_order(size), key);
-    for (std::size_t i = 2; i < image.word_count; ++i) crc.add(image.words[i]);
-    for (std::size_t i = 0; i < image.rest_bytes; i += 8) crc.add(local_word(image.rest + i, 8));
-    if (image.has_tail) crc.add(image.tail);
+    SumState sum;
+    checksum_head(sum, place, header, memory_order(size), key);
+    for (std::size_t i = 2; i < image.word_count; ++i) sum.add(image.words[i]);
+    for (std::size_t i = 0; i < image.rest_bytes; i += 8) sum.add(local_word(image.rest + i, 8));
+    if (image.has_tail) sum.add(image.tail);
     image.words[0] = memory_order(header.word());
-    image.words[1] = memory_order(std::uint64_t{crc.value()} << 32 | size);
+    image.words[1] = memory_order(std::uint64_t{sum.value()} << 32 | size);
     return image;
 }
 

@@ -37,6 +37,7 @@
 #include <kvs/detail/pair_chain.hpp>
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/region.hpp>
+#include <kvs/detail/slot_checksum.hpp>
 #include <kvs/detail/superblock.hpp>
 #include <kvs/key.hpp>
 #include <kvs/options.hpp>
@@ -73,7 +74,14 @@ private:
 
 namespace pair_shared = pair_layout::shared;
 
-template <std::size_t KeyLen, class Sharing, class IndexPolicy, class PlatformPolicy>
+/// The policies that a file of pairs tells of in its superblock.
+template <class ChecksumPolicy, class IndexPolicy>
+struct PairForm {
+    using Checksum = ChecksumPolicy;
+    using Index = IndexPolicy;
+};
+
+template <std::size_t KeyLen, class Sharing, class Form, class PlatformPolicy>
 class PairEngine {
 public:
     using Platform = PlatformPolicy;
@@ -187,7 +195,9 @@ public:
 
 private:
     static constexpr unsigned index_id =
-        std::is_same_v<IndexPolicy, GrowingIndex> ? pair_layout::index_growing : pair_layout::index_chains;
+        std::is_same_v<typename Form::Index, GrowingIndex> ? pair_layout::index_growing : pair_layout::index_chains;
+    using SlotSum = SlotChecksum<typename Form::Checksum>;
+    using SumState = typename SlotSum::State;
     static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
     using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
     using Region = detail::Region<Platform, Memory>;
@@ -294,13 +304,13 @@ private:
         const SlotHeader other = is_b ? a : b;
         const std::uint64_t second = region_.load_word(slot + 8);
         const std::uint64_t value = region_.load_word(slot + pair_layout::slot_header_bytes);
-        Crc32cState crc;
-        for (std::size_t i = 0; i < KeyType::word_count; ++i) crc.add(key[i]);
-        crc.add(memory_order(header.word()));
-        crc.add(second & memory_order(0xffffffffu));
-        crc.add(value);
+        SumState sum;
+        for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
+        sum.add(memory_order(header.word()));
+        sum.add(second & memory_order(0xffffffffu));
+        sum.add(value);
         bits = memory_order(value) >> 8 * (8 - Bytes);
-        const std::uint64_t sound = std::uint64_t{crc.value()} << 32 | Bytes;
+        const std::uint64_t sound = std::uint64_t{sum.value()} << 32 | Bytes;
         const bool other_good = other.is_empty() || other.is_good(is_b ? first : first + distance);
         return memory_order(second) == sound && header.type() == type && header.epoch() <= newest &&
                header.epoch() > shared_word(pair_shared::void_epoch) && other_good;
@@ -310,14 +320,14 @@ private:
 
     /// The checksum of a slot as it should be. `second` is its second word, in memory order; its half that holds the
     /// checksum counts as NUL.
-    [[gnu::always_inline]] static inline void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header,
+    [[gnu::always_inline]] static inline void checksum_head(SumState& sum, const Place& place, SlotHeader header,
                                                             std::uint64_t second, const std::uint64_t* key) noexcept {
         if (header.is_deleted())
-            crc.add(memory_order(place.record));
+            sum.add(memory_order(place.record));
         else
-            for (std::size_t i = 0; i < KeyType::word_count; ++i) crc.add(key[i]);
-        crc.add(memory_order(header.word()));
-        crc.add(memory_order(memory_order(second) & 0xffffffffu));
+            for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
+        sum.add(memory_order(header.word()));
+        sum.add(memory_order(memory_order(second) & 0xffffffffu));
     }
     /// A number as the word in memory order whose bytes are big-endian, and back.
     static constexpr std::uint64_t memory_order(std::uint64_t number) noexcept {
@@ -331,13 +341,13 @@ private:
         const std::uint64_t second = region_.load_word(slot + 8);
         const std::uint64_t words = memory_order(second);
         const std::uint64_t size = words & 0xffffffffu;
-        Crc32cState crc;
-        checksum_head(crc, place, header, second, key);
-        if (header.is_deleted()) return size == 0 && crc.value() == words >> 32;
+        SumState sum;
+        checksum_head(sum, place, header, second, key);
+        if (header.is_deleted()) return size == 0 && sum.value() == words >> 32;
         if (size > layout::value_bytes(place.length)) return false;
         const std::uint64_t value = slot + pair_layout::slot_header_bytes;
-        for (std::uint64_t at = 0; at < size; at += 8) crc.add(region_.load_word(value + at));
-        return crc.value() == words >> 32;
+        for (std::uint64_t at = 0; at < size; at += 8) sum.add(region_.load_word(value + at));
+        return sum.value() == words >> 32;
     }
 
     /// Looks at both slots of a record whose key is `key`. The slot that is taken is proved by its checksum, which
@@ -656,7 +666,7 @@ private:
 
     // pair_copy.hpp
     Failure write_copy(PlatformFile& target);
-    Failure copy_entries(PairEngine<KeyLen, Unshared, IndexPolicy, Platform>& target);
+    Failure copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target);
 
     // Set by open, then never changed.
     std::string path_;
