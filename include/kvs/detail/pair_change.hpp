@@ -47,7 +47,7 @@ struct PairEngine<KeyLen, Sharing, Index, Platform>::SlotImage {
     static constexpr std::size_t most_words = 10;
 
     std::uint64_t offset = 0;
-    std::uint64_t words[most_words] = {};
+    std::uint64_t words[most_words];
     std::size_t word_count = 2;       ///< header, checksum and count, value
     const std::byte* rest = nullptr;  ///< what did not fit, whole words
     std::size_t rest_bytes = 0;
@@ -302,6 +302,7 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::put_by_hint(const KeyType& ke
 /// One slot by the journal.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::replace(const SlotImage& image) noexcept {
+    if (image.rest_bytes == 0 && !image.has_tail) return journal_.replace(image.offset, image.words, image.word_count);
     journal_.begin();
     add_slot(image);
     journal_.commit();
