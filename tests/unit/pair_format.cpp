@@ -87,6 +87,31 @@ TEST_CASE("CRC-32C and CRC-16 give the published values, with and without the in
     }
 }
 
+TEST_CASE("the checks of a record's two headers are compared as well as each is checked alone", "[format][crc]") {
+    using Header = kvs::detail::pair_layout::SlotHeader;
+    kvs_test::Campaign campaign(20270);
+    INFO(campaign.replay());
+    for (int i = 0; i < 3000; ++i) {
+        const std::uint64_t offset = 8 * (50000 + campaign.pick(100000000)), other = offset + 24;
+        const std::uint64_t epoch = pair_layout::first_epoch + campaign.pick(1 << 20);
+        const Header a(epoch, 0x03, offset);
+        const Header b(epoch + (campaign.random()() >> (24 + campaign.pick(40))), campaign.one_in(2) ? 0x03 : 0x13,
+                       other);
+        const auto agree = [&](const Header& damaged) {
+            return Header::agree(a.word() ^ damaged.word(), offset ^ other);
+        };
+        REQUIRE(agree(b));
+        REQUIRE_FALSE(Header::agree(a.word() ^ b.word(), offset ^ (other + 8)));
+        // Bursts of up to 16 bits, and any damage.
+        for (unsigned at = 0; at < 64; ++at) {
+            const std::uint64_t burst = (campaign.random()() >> 48 | 1) << at;
+            REQUIRE_FALSE(agree(Header(b.word() ^ burst)));
+            const Header any(campaign.random()());
+            REQUIRE(agree(any) == any.is_good(other));
+        }
+    }
+}
+
 TEST_CASE("XXH3 gives the published values, in one piece and in many", "[format][xxh3]") {
     // xxHash 0.8.1, cli/xsum_sanity_check.c: bytes made by this rule, no seed. Those of whole words.
     std::string bytes;

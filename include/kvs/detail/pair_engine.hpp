@@ -132,13 +132,14 @@ public:
     /// says nothing: take the long way.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
-        if (key.problem() != errc{} || is_foreign_process()) return false;
+        if (key.problem() != errc{} || short_way_ != Platform::fork_generation()) return false;
         const Hint hint = hints_.find(key.quick_hash());
         if (layout::value_bytes(hint.length()) != Bytes) return false;
-        const std::uint32_t noted = versions_.note(hint.version());
-        if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
-        return load_exact<Bytes>(hint.record(), key.words(), static_cast<std::uint8_t>(type), bits) &&
-               versions_.is_still(hint.version(), noted);
+        const Mapped file = region_.mapped();
+        const std::uint32_t noted = Versions::note(file, hint.version());
+        if (Versions::is_busy(noted) || !is_right(file, hint, key)) return false;
+        return load_exact<Bytes>(file, hint.record(), key.words(), static_cast<std::uint8_t>(type), bits) &&
+               Versions::is_still(file, hint.version(), noted);
     }
 
     /// Finds the key and lets `decode(Stored<SlotSource>)` take its value; `decode` may run several times. `preferred`
@@ -201,6 +202,7 @@ private:
     static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
     using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
     using Region = detail::Region<Platform, Memory>;
+    using Mapped = MappedBytes<Platform, Memory>;
     using Versions =
         std::conditional_t<has_versions, MappedVersionTable<Region, Platform>, NoMappedVersionTable<Region, Platform>>;
     using PlatformFile = File<Platform>;
@@ -290,30 +292,39 @@ private:
     /// `look` and the load of a number, for the commonest read: all sizes are known when this is compiled, and what is
     /// not as it mostly is goes the long way.
     template <unsigned Bytes>
-    [[gnu::always_inline]] inline bool load_exact(std::uint64_t record, const std::uint64_t* key, std::uint8_t type,
-                                                  std::uint64_t& bits) const noexcept {
+    [[gnu::always_inline]] static inline bool load_exact(const Mapped& file, std::uint64_t record,
+                                                         const std::uint64_t* key, std::uint8_t type,
+                                                         std::uint64_t& bits) noexcept {
         constexpr auto length = static_cast<unsigned>(std::countr_zero(Bytes));
         constexpr std::uint64_t distance = pair_layout::slot_bytes(length);
         const std::uint64_t first = record + pair_layout::slot_offset(KeyLen, length, 0);
-        const SlotHeader a = header_at(first);
-        const SlotHeader b = header_at(first + distance);
-        const std::uint64_t newest = shared_word(pair_shared::durable_epoch) + 1;  // behind the headers, as in `look`
-        const bool is_b = b.epoch() > a.epoch();
-        const std::uint64_t slot = is_b ? first + distance : first;
-        const SlotHeader header = is_b ? b : a;
-        const SlotHeader other = is_b ? a : b;
-        const std::uint64_t second = region_.load_word(slot + 8);
-        const std::uint64_t value = region_.load_word(slot + pair_layout::slot_header_bytes);
-        SumState sum;
+        const SlotHeader a(file.template load<8>(first));
+        const SlotHeader b(file.template load<8>(first + distance));
+        std::uint64_t slot = first;
+        SlotHeader header = a;
+        if (!b.is_empty()) {
+            // Nobody can predict which slot is the newer one, so it is chosen without a branch.
+            const std::uint64_t take_b = 0 - std::uint64_t{b.epoch() > a.epoch()};
+            const std::uint64_t difference = a.word() ^ b.word();
+            slot += take_b & distance;
+            header = SlotHeader(a.word() ^ (take_b & difference));
+            const bool other_is_empty = difference == header.word();
+            if (!other_is_empty && !SlotHeader::agree(difference, first ^ (first + distance))) return false;
+        }
+        if (header.type() != type) return false;
+        // Behind the headers, as in `look`.
+        if (header.epoch() > file.load_word(pair_shared::durable_epoch) + 1 ||
+            header.epoch() <= file.load_word(pair_shared::void_epoch))
+            return false;
+        const std::uint64_t second = file.load_word(slot + 8);
+        const std::uint64_t value = file.load_word(slot + pair_layout::slot_header_bytes);
+        SumState sum{typename SumState::Quick{}};
         for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
         sum.add(memory_order(header.word()));
-        sum.add(second & memory_order(0xffffffffu));
+        sum.add(memory_order(Bytes));
         sum.add(value);
         bits = memory_order(value) >> 8 * (8 - Bytes);
-        const std::uint64_t sound = std::uint64_t{sum.value()} << 32 | Bytes;
-        const bool other_good = other.is_empty() || other.is_good(is_b ? first : first + distance);
-        return memory_order(second) == sound && header.type() == type && header.epoch() <= newest &&
-               header.epoch() > shared_word(pair_shared::void_epoch) && other_good;
+        return memory_order(second) == (std::uint64_t{sum.value()} << 32 | Bytes);
     }
 
     SlotHeader header_at(std::uint64_t slot) const noexcept { return SlotHeader(region_.template load<8>(slot)); }
@@ -459,10 +470,12 @@ private:
     }
 
     /// [hints] Within `Versions::consistently`: true if the record may be the key's.
-    bool is_right(const Hint& hint, const KeyType& key) const noexcept {
-        return hint.record() >= pair_layout::records_offset &&
-               hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <= shared_word(pair_shared::live_end) &&
-               region_.template equal<KeyLen>(hint.record(), key.words());
+    bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
+    static bool is_right(const Mapped file, const Hint& hint, const KeyType& key) noexcept {
+        return hint &&
+               hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <=
+                   file.load_word(pair_shared::live_end) &&
+               file.template equal<KeyLen>(hint.record(), key.words());
     }
 
     // The following are called consistently, or by the writer.
@@ -680,6 +693,7 @@ private:
     bool read_only_ = false;
     bool trusting_ = false;  // reads do not look at checksums
     unsigned fork_generation_ = 0;
+    unsigned short_way_ = 0;   // the same if the machine can take the short way of a look-up, else never the same
     unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
 
     std::atomic<std::uint32_t> used_lengths_{0};  // bit per value length that any record has

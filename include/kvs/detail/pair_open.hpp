@@ -37,6 +37,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path
     if (const int e = Platform::watch_forks(); e != 0)
         return system_failure("forks of this process cannot be watched", e, false);
     fork_generation_ = Platform::fork_generation();
+    short_way_ = SumState::has_quick() ? fork_generation_ : fork_generation_ - 1;
     durability_.set_policy(options.sync);
 
     bool created = false;

@@ -30,9 +30,15 @@ namespace kvs::detail {
 #if KVS_HAS_XXH3
 
 /// An XXH3 on its way: words in memory order go in, the checksum comes out. Most slots fit into the buffer and are
-/// hashed at one go; the state that longer ones need is not touched until then.
+/// hashed at one go; the state that longer ones need is not touched until then. What is hashed is the buffer, never
+/// mapped bytes: those are read once, as atomic words, whatever a writer does meanwhile.
 class Xxh3State {
 public:
+    struct Quick {};
+    Xxh3State() noexcept = default;
+    explicit Xxh3State(Quick) noexcept {}
+    static bool has_quick() noexcept { return true; }
+
     [[gnu::always_inline]] inline void add(std::uint64_t word) noexcept {
         if (count_ == buffered_words) [[unlikely]]
             empty_buffer();
@@ -48,12 +54,8 @@ public:
         return ::XXH3_64bits_digest(&long_);
     }
 
-    /// True if `add` is as quick as it gets on this machine.
-    static constexpr bool is_quick() noexcept { return true; }
-
 private:
-    /// Of the lengths that XXH3 has a short way for.
-    static constexpr std::size_t buffered_words = 30;
+    static constexpr std::size_t buffered_words = 128;
 
     [[gnu::noinline]] void empty_buffer() noexcept {
         if (!is_long_) ::XXH3_64bits_reset(&long_);  // which cannot fail, as an update of memory cannot
@@ -75,7 +77,6 @@ class Xxh3State {
 public:
     void add(std::uint64_t) noexcept {}
     static std::uint32_t value() noexcept { return 0; }
-    static constexpr bool is_quick() noexcept { return true; }
 };
 
 #endif
