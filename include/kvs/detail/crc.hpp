@@ -40,10 +40,11 @@ struct RemainderTables {
 
 inline constexpr RemainderTables<std::uint32_t, 1> crc32c_table = [] {
     RemainderTables<std::uint32_t, 1> table{};
-    std::uint32_t remainder = 0x82f63b78u;
+    constexpr std::uint32_t polynomial = 0x82f63b78u;
+    std::uint32_t remainder = polynomial;
     for (unsigned bit = 0x80; bit != 0; bit >>= 1) {
         table.of[0][bit] = remainder;
-        remainder = remainder >> 1 ^ (0x82f63b78u & (0u - (remainder & 1)));
+        remainder = remainder >> 1 ^ (polynomial & (0u - (remainder & 1)));
     }
     table.fill(0);
     return table;

@@ -75,6 +75,10 @@ private:
 /// Stands where the policy is named, until the store says what is missing.
 class Xxh3State {
 public:
+    struct Quick {};
+    Xxh3State() noexcept = default;
+    explicit Xxh3State(Quick) noexcept {}
+    static bool has_quick() noexcept { return false; }
     void add(std::uint64_t) noexcept {}
     static std::uint32_t value() noexcept { return 0; }
 };
