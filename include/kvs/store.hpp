@@ -50,10 +50,19 @@ std::string_view path_text(const Path& path) noexcept {
     }
 }
 
+/// Refused where a store is instantiated and not in the fold, so that the set can be named and compared.
+template <class Policies>
+inline constexpr bool has_checksum = true;
+template <class Checksum, class Sharing, class Index, class Platform>
+inline constexpr bool has_checksum<PolicySet<AbBackup<Checksum>, Sharing, Index, Platform>> =
+    SlotChecksum<Checksum>::is_available;
+
 /// The engine of a set of policies.
 template <std::size_t KeyLen, class Policies>
-struct EngineOf {
-    using type = PairEngine<KeyLen, typename Policies::Sharing, typename Policies::Index, typename Policies::Platform>;
+struct EngineOf;
+template <std::size_t KeyLen, class Checksum, class Sharing, class Index, class Platform>
+struct EngineOf<KeyLen, PolicySet<AbBackup<Checksum>, Sharing, Index, Platform>> {
+    using type = PairEngine<KeyLen, Sharing, PairForm<Checksum, Index>, Platform>;
 };
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 struct EngineOf<KeyLen, PolicySet<NoBackup, Sharing, Index, Platform>> {
@@ -123,9 +132,9 @@ template <std::size_t KeyLen, class Policies>
 class BasicStore {
     static_assert(KeyLen >= 1 && KeyLen <= detail::layout::longest_key,
                   "kvs::Store<KeyLen>: the key length of a store is 1 to 1024 bytes.");
-    static_assert(detail::is_implemented<Policies>,
-                  "kvs::Store: the checksum kvs::Xxh3 is not part of this version. Write kvs::Crc32c, or leave the "
-                  "checksum out.");
+    static_assert(detail::has_checksum<Policies>,
+                  "kvs::Store: the checksum kvs::Xxh3 needs the header xxhash.h of xxHash 0.8 or later, which is not "
+                  "found. Install it (Debian: libxxhash-dev, vcpkg: xxhash), or write kvs::Crc32c.");
 
     using Platform = typename Policies::Platform;
     using Engine = typename detail::EngineOf<KeyLen, Policies>::type;

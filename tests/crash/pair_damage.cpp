@@ -28,7 +28,8 @@
 namespace {
 
 using namespace kvs_test::lab;
-using Store = kvs::Store<8, LabPlatform, kvs::Unshared>;
+template <class Checksum>
+using StoreWith = kvs::Store<8, LabPlatform, kvs::Unshared, Checksum>;
 
 kvs::Options by_hand() {
     kvs::Options options;
@@ -54,7 +55,10 @@ struct Figures {
     std::uint64_t corrupt = 0;
 };
 
+template <class Checksum>
 class Damages {
+    using Store = StoreWith<Checksum>;
+
 public:
     Damages() {
         for (const std::string& key : chosen_keys<8>(6, 3)) keys_.emplace_back(key);
@@ -295,7 +299,8 @@ private:
     bool covered_ = true;
 };
 
-void print(const char* what, const Damages& damages) {
+template <class Checksum>
+void print(const char* what, const Damages<Checksum>& damages) {
     const Figures& f = damages.figures;
     std::printf(
         "%s: %llu images, of them %llu refused, %llu told of; %llu reads were corrupt, %llu not the newest value\n",
@@ -307,8 +312,8 @@ void print(const char* what, const Damages& damages) {
 
 }  // namespace
 
-TEST_CASE("every single bit of a store of pairs is flipped", "[pair_damage]") {
-    Damages damages;
+TEMPLATE_TEST_CASE("every single bit of a store of pairs is flipped", "[pair_damage]", kvs::Crc32c, kvs::Xxh3) {
+    Damages<TestType> damages;
     MemoryFile& file = disk().store_file();
     try {
         for (const Scene& scene : damages.scenes()) {
@@ -338,8 +343,8 @@ TEST_CASE("every single bit of a store of pairs is flipped", "[pair_damage]") {
     CHECK(damages.failures.empty());
 }
 
-TEST_CASE("sectors and pages of a store of pairs are lost", "[pair_damage]") {
-    Damages damages;
+TEMPLATE_TEST_CASE("sectors and pages of a store of pairs are lost", "[pair_damage]", kvs::Crc32c, kvs::Xxh3) {
+    Damages<TestType> damages;
     MemoryFile& file = disk().store_file();
     std::mt19937_64 random(3);
     try {

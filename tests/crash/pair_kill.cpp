@@ -63,6 +63,13 @@ TEST_CASE("a store killed between any two stores: long random workloads", "[pair
     finish(lab);
 }
 
+TEST_CASE("a store killed between any two stores: the checksum XXH3", "[pair_kill]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared, kvs::Xxh3>> lab("8x", chosen_keys<8>(4, 3), kills());
+    every_sequence(lab, 1);
+    random_sequences(lab, kvs_test::rounds(10, 300), 40);
+    finish(lab);
+}
+
 TEST_CASE("a store killed between any two stores: batches larger than the journal's room", "[pair_kill]") {
     Effort effort = kills();
     effort.nest_one_in = 200;

@@ -69,6 +69,13 @@ TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]"
     finish(lab);
 }
 
+TEST_CASE("the power fails at any moment: the checksum XXH3", "[pair_power]") {
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared, kvs::Xxh3>> lab("8x", chosen_keys<8>(4, 3), cuts(100, 1000));
+    every_sequence(lab, 1);
+    random_sequences(lab, kvs_test::rounds(10, 300), 40);
+    finish(lab);
+}
+
 TEST_CASE("the power fails at any moment: every write is synced", "[pair_power]") {
     Effort effort = cuts(60, 1000);
     effort.sync_each = true;

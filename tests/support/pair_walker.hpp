@@ -1,7 +1,12 @@
 // A second reader of paired files, written from include/kvs/FORMAT_PAIRS.md alone: it includes no header of the
-// library. Takes the bytes of a file that nobody has open, in the state of its counting superblock, and tells what is
-// in it and what is wrong with it. Slow and plain on purpose.
+// library, and xxHash as other programs do. Takes the bytes of a file that nobody has open, in the state of its
+// counting superblock, and tells what is in it and what is wrong with it. Slow and plain on purpose.
 #pragma once
+
+#ifndef XXH_INLINE_ALL
+#define XXH_INLINE_ALL
+#endif
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -25,6 +30,7 @@ struct PairWalk {
     std::uint64_t generation = 0, durable_epoch = 0, durable_end = 0, records = 0, keys = 0, void_epoch = 0;
     std::uint64_t key_length = 0;
     std::uint32_t weights = 0;
+    std::uint64_t checksum = 0;  ///< the number of its policy
     std::uint64_t reached = 0;
     std::map<std::string, PairWalked> entries;
     std::vector<std::string> problems;
@@ -52,6 +58,9 @@ public:
             for (int bit = 0; bit < 8; ++bit) crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
         }
         return ~crc;
+    }
+    static std::uint32_t xxh3(const std::string& bytes) {
+        return static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()) & 0xffffffffu);
     }
     static std::uint32_t crc16(const std::string& bytes) {
         std::uint32_t crc = 0;
@@ -94,6 +103,7 @@ private:
             }
             if (result_.valid && number(page + 24, 8) <= result_.generation) continue;
             result_.valid = true;
+            result_.checksum = number(page + 12, 1);
             result_.key_length = number(page + 16, 4);
             result_.weights = static_cast<std::uint32_t>(number(page + 20, 4));
             result_.generation = number(page + 24, 8);
@@ -171,7 +181,7 @@ private:
                 problem("bytes behind a value are not NUL at " + std::to_string(slot));
             covered += value;
         }
-        return number(slot + 8, 4) == crc32c(covered);
+        return number(slot + 8, 4) == (result_.checksum == 2 ? xxh3(covered) : crc32c(covered));
     }
 
     const std::string& file_;

@@ -29,5 +29,6 @@ need_packages() {
 
 # What every build here needs.
 need_build_packages() {
-    need_packages g++=g++ cmake=cmake ninja=ninja-build /usr/include/fmt/format.h=libfmt-dev
+    need_packages g++=g++ cmake=cmake ninja=ninja-build /usr/include/fmt/format.h=libfmt-dev \
+        /usr/include/xxhash.h=libxxhash-dev
 }

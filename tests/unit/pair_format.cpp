@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "../catch.hpp"
@@ -84,6 +85,56 @@ TEST_CASE("CRC-32C and CRC-16 give the published values, with and without the in
         for (unsigned b = 0; b < 6; ++b) six[b] = static_cast<char>(bits >> 8 * (5 - b));
         CHECK(kvs::detail::crc16_of_48_bits(bits) == kvs_test::PairWalker::crc16(six));
     }
+}
+
+TEST_CASE("the checks of a record's two headers are compared as well as each is checked alone", "[format][crc]") {
+    using Header = kvs::detail::pair_layout::SlotHeader;
+    kvs_test::Campaign campaign(20270);
+    INFO(campaign.replay());
+    for (int i = 0; i < 3000; ++i) {
+        const std::uint64_t offset = 8 * (50000 + campaign.pick(100000000)), other = offset + 24;
+        const std::uint64_t epoch = pair_layout::first_epoch + campaign.pick(1 << 20);
+        const Header a(epoch, 0x03, offset);
+        const Header b(epoch + (campaign.random()() >> (24 + campaign.pick(40))), campaign.one_in(2) ? 0x03 : 0x13,
+                       other);
+        const auto agree = [&](const Header& damaged) {
+            return Header::agree(a.word() ^ damaged.word(), offset ^ other);
+        };
+        REQUIRE(agree(b));
+        REQUIRE_FALSE(Header::agree(a.word() ^ b.word(), offset ^ (other + 8)));
+        // Bursts of up to 16 bits, and any damage.
+        for (unsigned at = 0; at < 64; ++at) {
+            const std::uint64_t burst = (campaign.random()() >> 48 | 1) << at;
+            REQUIRE_FALSE(agree(Header(b.word() ^ burst)));
+            const Header any(campaign.random()());
+            REQUIRE(agree(any) == any.is_good(other));
+        }
+    }
+}
+
+TEST_CASE("XXH3 gives the published values, in one piece and in many", "[format][xxh3]") {
+    // xxHash 0.8.1, cli/xsum_sanity_check.c: bytes made by this rule, no seed. Those of whole words.
+    std::string bytes;
+    std::uint64_t next = 2654435761u;
+    for (int i = 0; i < 2400; ++i, next *= 11400714785074694797u) bytes += static_cast<char>(next >> 56);
+    const std::map<std::size_t, std::uint64_t> published{
+        {0, 0x2d06800538d394c2u},   {24, 0xa3fe70bf9d3510ebu},   {48, 0x397da259ecba1f11u},  {80, 0xbcdefbbb2c47c90au},
+        {512, 0x617e49599013cb6bu}, {2048, 0xdd59e2c3a5f038e0u}, {2240, 0x6e73a90539cf2948u}};
+    const auto hash = [](const std::string& text) {
+        kvs::detail::Xxh3State state;
+        for (std::size_t i = 0; i < text.size(); i += 8)
+            state.add(kvs::detail::local_word(reinterpret_cast<const std::byte*>(text.data()) + i, 8));
+        return state.whole_value();
+    };
+    for (const auto& [size, value] : published) CHECK(hash(bytes.substr(0, size)) == value);
+    // Around the lengths where the buffer is emptied, and of the longest slot there is.
+    for (std::size_t words = 0; words < 300; ++words)
+        REQUIRE(static_cast<std::uint32_t>(hash(bytes.substr(0, 8 * words))) ==
+                kvs_test::PairWalker::xxh3(bytes.substr(0, 8 * words)));
+    std::string longest;
+    while (longest.size() < 1024 + 16 + 65536) longest += bytes.substr(0, 8 * 37);
+    longest.resize(1024 + 16 + 65536);
+    CHECK(static_cast<std::uint32_t>(hash(longest)) == kvs_test::PairWalker::xxh3(longest));
 }
 
 TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
@@ -169,7 +220,8 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     CHECK(pair_layout::record_bytes(32, 3) + pair_layout::check_bytes <= 96);
 }
 
-TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte read by a second reader", "[format]") {
+TEMPLATE_TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte read by a second reader",
+                   "[format]", kvs::Crc32c, kvs::Xxh3) {
     kvs_test::Campaign campaign(20269);
     INFO(campaign.replay());
     kvs_test::TempDir dir;
@@ -177,7 +229,7 @@ TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte re
     std::map<std::string, kvs_test::PairWalked> map;
     for (int round = 0; round < 12; ++round) {
         {
-            kvs::Store<7> store(
+            kvs::Store<7, TestType> store(
                 path, {.sync = kvs::sync_manual, .weights = kvs::Weights{16, 16, 64, 128, 512, 1024, 2048, 2048}});
             for (std::uint64_t i = campaign.pick(200); i != 0; --i) {
                 const std::string key = "k" + std::to_string(campaign.pick(90));
@@ -212,6 +264,7 @@ TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte re
         const kvs_test::PairWalk walk = kvs_test::PairWalker(file).walk();
         CHECK(walk.problems == std::vector<std::string>());
         CHECK((walk.valid && walk.clean));
+        CHECK(walk.checksum == (std::is_same_v<TestType, kvs::Crc32c> ? 1 : 2));
         CHECK(walk.key_length == 7);
         CHECK(walk.durable_end == file.size());
         CHECK(walk.entries == map);

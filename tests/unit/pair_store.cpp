@@ -171,11 +171,14 @@ TEST_CASE("a read-only handle sees the recovered state and leaves the file as it
 
 TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]") {
     TempDir dir;
-    const std::string pairs = dir.file("pairs"), seed = dir.file("seed"), chains = dir.file("chains");
+    const std::string pairs = dir.file("pairs"), seed = dir.file("seed"), chains = dir.file("chains"),
+                      hashed = dir.file("hashed");
     Store(pairs, manual).set("k", 1);
     kvs::SeedStore<16>(seed).set("k", 1);
     kvs::Store<16, kvs::ChainIndex>(chains).set("k", 1);
-    const std::string before = contents_of(pairs) + contents_of(seed) + contents_of(chains);
+    kvs::Store<16, kvs::Xxh3>(hashed).set("k", 1);
+    const auto all = [&] { return contents_of(pairs) + contents_of(seed) + contents_of(chains) + contents_of(hashed); };
+    const std::string before = all();
     expect_error(kvs::errc::policy_mismatch, {seed, "wanted kvs::AbBackup", "found kvs::NoBackup"},
                  [&] { Store s(seed); });
     expect_error(kvs::errc::policy_mismatch, {pairs, "wanted kvs::NoBackup", "found kvs::AbBackup"},
@@ -184,12 +187,16 @@ TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]"
                  [&] { Store s(chains); });
     expect_error(kvs::errc::policy_mismatch, {"wanted kvs::ChainIndex", "found kvs::GrowingIndex"},
                  [&] { kvs::Store<16, kvs::ChainIndex> s(pairs); });
+    expect_error(kvs::errc::policy_mismatch, {hashed, "wanted kvs::Crc32c", "found kvs::Xxh3"},
+                 [&] { Store s(hashed); });
+    expect_error(kvs::errc::policy_mismatch, {pairs, "wanted kvs::Xxh3", "found kvs::Crc32c"},
+                 [&] { kvs::Store<16, kvs::AbBackup<kvs::Xxh3>> s(pairs); });
     expect_error(kvs::errc::key_length_mismatch, {"wanted 8 bytes", "found 16 bytes"}, [&] { kvs::Store<8> s(pairs); });
     const std::string foreign = dir.file("foreign");
     std::ofstream(foreign) << std::string(500000, 'x');
     expect_error(kvs::errc::not_a_store, {foreign, "AKVS"}, [&] { Store s(foreign); });
     CHECK(contents_of(foreign) == std::string(500000, 'x'));
-    CHECK(contents_of(pairs) + contents_of(seed) + contents_of(chains) == before);
+    CHECK(all() == before);
 
     using Alone = kvs::Store<16, kvs::SharedThreads, Machine>;
     {

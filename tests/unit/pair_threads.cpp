@@ -73,9 +73,10 @@ private:
 
 }  // namespace
 
-TEST_CASE("readers of pairs see whole values of the right key whatever writers do", "[threads][pairs]") {
+TEMPLATE_TEST_CASE("readers of pairs see whole values of the right key whatever writers do", "[threads][pairs]",
+                   kvs::Crc32c, kvs::Xxh3) {
     TempDir dir;
-    Store s(dir.file(), {.sync = kvs::sync_every(std::chrono::microseconds(300))});
+    kvs::Store<8, TestType> s(dir.file(), {.sync = kvs::sync_every(std::chrono::microseconds(300))});
     for (unsigned i = 0; i < key_count; ++i) s.set(name(i), value_of(i, i));
     Readers readers;
     for (int i = 0; i < 2; ++i)
@@ -95,7 +96,7 @@ TEST_CASE("readers of pairs see whole values of the right key whatever writers d
             complaints.unless(!error, name(key) + ": " + error.message());
             complaints.unless(!value || is_of(key, *value), name(key) + " has another key's value");
             complaints.unless(value.has_value() || key >= 3, name(key) + " is absent");
-            const auto number = s.get<std::uint64_t>(name(key), error);
+            const auto number = s.template get<std::uint64_t>(name(key), error);
             complaints.unless(!number || *number % 0x0101010101010101u == 0 || *number == 0x0101u * (key + 1),
                               name(key) + " is a number of its own");
         });

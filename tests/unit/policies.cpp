@@ -17,7 +17,7 @@ static_assert(!std::is_same_v<Store<16, NoBackup, Unshared>, SeedStore<16>>);
 // What is left out is chosen to fit: the seed format has no room for anything but itself.
 static_assert(std::is_same_v<Store<16, NoBackup>, SeedStore<16>>);
 
-// The policies of later versions fold into one canonical set too.
+// All policies fold into one canonical set too.
 static_assert(std::is_same_v<detail::Fold<>::type, detail::Fold<Crc32c>::type>);
 static_assert(
     std::is_same_v<detail::Fold<>::type, detail::Fold<GrowingIndex, SharedProcesses, AbBackup<Crc32c>>::type>);

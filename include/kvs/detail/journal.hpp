@@ -88,6 +88,20 @@ public:
         region_.publish_word(pair_layout::shared::journal_valid, 0);
     }
 
+    /// `begin`, `add`, `commit` and `apply` for one image of words that the caller has: the same stores in the same
+    /// order, but nothing is read back, which would wait for the stores.
+    void replace(std::uint64_t offset, const std::uint64_t* words, std::size_t count) noexcept {
+        using namespace pair_layout;
+        auto file = region_.mapped();
+        file.publish_word(shared::journal, offset << 32 | 8 * count);
+        for (std::size_t i = 0; i < count; ++i) file.publish_word(shared::journal + 8 + 8 * i, words[i]);
+        file.publish_word(shared::journal_place, shared::journal);
+        file.publish_word(shared::journal_words, 1 + count);
+        file.publish_word(shared::journal_valid, 1);
+        for (std::size_t i = 0; i < count; ++i) file.publish_word(offset + 8 * i, words[i]);
+        file.publish_word(shared::journal_valid, 0);
+    }
+
     /// Takes over what a killed process left; `is_valid` says whether there is anything.
     bool find(std::uint64_t file_bytes, bool& is_sound) noexcept {
         using namespace pair_layout;

@@ -69,6 +69,15 @@ public:
     bool is_still(std::uint32_t hash, std::uint32_t noted) const noexcept {
         return region_.load_counter(counter_of(hash), __ATOMIC_RELAXED) == noted;
     }
+    /// The same two looks, by a copy of the region's address.
+    template <class Mapped>
+    static std::uint32_t note(const Mapped& file, std::uint32_t hash) noexcept {
+        return file.load_counter(counter_of(hash), __ATOMIC_ACQUIRE);
+    }
+    template <class Mapped>
+    static bool is_still(const Mapped& file, std::uint32_t hash, std::uint32_t noted) noexcept {
+        return file.load_counter(counter_of(hash), __ATOMIC_RELAXED) == noted;
+    }
 
     template <class Read>
     auto consistently(std::uint32_t hash, const Read& read) const noexcept(noexcept(read())) {
@@ -131,6 +140,14 @@ public:
     struct ChangeOfAll {
         explicit ChangeOfAll(NoMappedVersionTable& table) noexcept { count_change_in(table.region_); }
     };
+    template <class Mapped>
+    static std::uint32_t note(const Mapped&, std::uint32_t) noexcept {
+        return 0;
+    }
+    template <class Mapped>
+    static bool is_still(const Mapped&, std::uint32_t, std::uint32_t) noexcept {
+        return true;
+    }
     void make_even() noexcept { count_change_in(region_); }
 
 private:

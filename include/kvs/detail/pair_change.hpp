@@ -47,7 +47,7 @@ struct PairEngine<KeyLen, Sharing, Index, Platform>::SlotImage {
     static constexpr std::size_t most_words = 10;
 
     std::uint64_t offset = 0;
-    std::uint64_t words[most_words] = {};
+    std::uint64_t words[most_words];
     std::size_t word_count = 2;       ///< header, checksum and count, value
     const std::byte* rest = nullptr;  ///< what did not fit, whole words
     std::size_t rest_bytes = 0;
@@ -269,13 +269,13 @@ auto PairEngine<KeyLen, Sharing, Index, Platform>::image_of(const Place& place, 
             image.has_tail = false;
         }
     }
-    Crc32cState crc;
-    checksum_head(crc, place, header, memory_order(size), key);
-    for (std::size_t i = 2; i < image.word_count; ++i) crc.add(image.words[i]);
-    for (std::size_t i = 0; i < image.rest_bytes; i += 8) crc.add(local_word(image.rest + i, 8));
-    if (image.has_tail) crc.add(image.tail);
+    SumState sum;
+    checksum_head(sum, place, header, memory_order(size), key);
+    for (std::size_t i = 2; i < image.word_count; ++i) sum.add(image.words[i]);
+    for (std::size_t i = 0; i < image.rest_bytes; i += 8) sum.add(local_word(image.rest + i, 8));
+    if (image.has_tail) sum.add(image.tail);
     image.words[0] = memory_order(header.word());
-    image.words[1] = memory_order(std::uint64_t{crc.value()} << 32 | size);
+    image.words[1] = memory_order(std::uint64_t{sum.value()} << 32 | size);
     return image;
 }
 
@@ -342,6 +342,7 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::put_by_hint(const KeyType& ke
 /// One slot by the journal.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 void PairEngine<KeyLen, Sharing, Index, Platform>::replace(const SlotImage& image) noexcept {
+    if (image.rest_bytes == 0 && !image.has_tail) return journal_.replace(image.offset, image.words, image.word_count);
     journal_.begin();
     add_slot(image);
     journal_.commit();

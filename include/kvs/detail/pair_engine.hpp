@@ -39,6 +39,7 @@
 #include <kvs/detail/pair_chain.hpp>
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/region.hpp>
+#include <kvs/detail/slot_checksum.hpp>
 #include <kvs/detail/superblock.hpp>
 #include <kvs/detail/writer_lock.hpp>
 #include <kvs/key.hpp>
@@ -76,7 +77,14 @@ private:
 
 namespace pair_shared = pair_layout::shared;
 
-template <std::size_t KeyLen, class Sharing, class IndexPolicy, class PlatformPolicy>
+/// The policies that a file of pairs tells of in its superblock.
+template <class ChecksumPolicy, class IndexPolicy>
+struct PairForm {
+    using Checksum = ChecksumPolicy;
+    using Index = IndexPolicy;
+};
+
+template <std::size_t KeyLen, class Sharing, class Form, class PlatformPolicy>
 class PairEngine {
 public:
     using Platform = PlatformPolicy;
@@ -138,9 +146,13 @@ public:
     /// says nothing: take the long way.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
-        if (key.problem() != errc{} || is_foreign_process()) return false;
-        if (!read_only_) [[likely]]
-            return read_exact_here<Bytes>(key, type, bits);
+        if (key.problem() != errc{} || short_way_ != Platform::fork_generation()) [[unlikely]]
+            return read_only_ && read_exact_steadily<Bytes>(key, type, bits);
+        return read_exact_here<Bytes>(key, type, bits);
+    }
+    template <unsigned Bytes>
+    [[gnu::noinline]] bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
+        if (key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
         const ViewNote noted = note_view();
         return read_exact_here<Bytes>(key, type, bits) && is_still(noted);
     }
@@ -149,10 +161,11 @@ public:
                                                        std::uint64_t& bits) const noexcept {
         const Hint hint = hints_.find(key.quick_hash());
         if (layout::value_bytes(hint.length()) != Bytes) return false;
-        const std::uint32_t noted = versions_.note(hint.version());
-        if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
-        return load_exact<Bytes>(hint.record(), key.words(), static_cast<std::uint8_t>(type), bits) &&
-               versions_.is_still(hint.version(), noted);
+        const Mapped file = region_.mapped();
+        const std::uint32_t noted = Versions::note(file, hint.version());
+        if (Versions::is_busy(noted) || !is_right(file, hint, key)) return false;
+        return load_exact<Bytes>(file, hint.record(), key.words(), static_cast<std::uint8_t>(type), bits) &&
+               Versions::is_still(file, hint.version(), noted);
     }
 
     /// Finds the key and lets `decode(Stored<SlotSource>)` take its value; `decode` may run several times. `preferred`
@@ -267,10 +280,13 @@ public:
 
 private:
     static constexpr unsigned index_id =
-        std::is_same_v<IndexPolicy, GrowingIndex> ? pair_layout::index_growing : pair_layout::index_chains;
+        std::is_same_v<typename Form::Index, GrowingIndex> ? pair_layout::index_growing : pair_layout::index_chains;
+    using SlotSum = SlotChecksum<typename Form::Checksum>;
+    using SumState = typename SlotSum::State;
     static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
     using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
     using Region = detail::Region<Platform, Memory>;
+    using Mapped = MappedBytes<Platform, Memory>;
     using Versions =
         std::conditional_t<has_versions, MappedVersionTable<Region, Platform>, NoMappedVersionTable<Region, Platform>>;
     using PlatformFile = File<Platform>;
@@ -344,44 +360,53 @@ private:
     /// `look` and the load of a number, for the commonest read: all sizes are known when this is compiled, and what is
     /// not as it mostly is goes the long way.
     template <unsigned Bytes>
-    [[gnu::always_inline]] inline bool load_exact(std::uint64_t record, const std::uint64_t* key, std::uint8_t type,
-                                                  std::uint64_t& bits) const noexcept {
+    [[gnu::always_inline]] static inline bool load_exact(const Mapped& file, std::uint64_t record,
+                                                         const std::uint64_t* key, std::uint8_t type,
+                                                         std::uint64_t& bits) noexcept {
         constexpr auto length = static_cast<unsigned>(std::countr_zero(Bytes));
         constexpr std::uint64_t distance = pair_layout::slot_bytes(length);
         const std::uint64_t first = record + pair_layout::slot_offset(KeyLen, length, 0);
-        const SlotHeader a = header_at(first);
-        const SlotHeader b = header_at(first + distance);
-        const std::uint64_t newest = shared_word(pair_shared::durable_epoch) + 1;  // behind the headers, as in `look`
-        const bool is_b = b.epoch() > a.epoch();
-        const std::uint64_t slot = is_b ? first + distance : first;
-        const SlotHeader header = is_b ? b : a;
-        const SlotHeader other = is_b ? a : b;
-        const std::uint64_t second = region_.load_word(slot + 8);
-        const std::uint64_t value = region_.load_word(slot + pair_layout::slot_header_bytes);
-        Crc32cState crc;
-        for (std::size_t i = 0; i < KeyType::word_count; ++i) crc.add(key[i]);
-        crc.add(memory_order(header.word()));
-        crc.add(second & memory_order(0xffffffffu));
-        crc.add(value);
+        const SlotHeader a(file.template load<8>(first));
+        const SlotHeader b(file.template load<8>(first + distance));
+        std::uint64_t slot = first;
+        SlotHeader header = a;
+        if (!b.is_empty()) {
+            // Nobody can predict which slot is the newer one, so it is chosen without a branch.
+            const std::uint64_t take_b = 0 - std::uint64_t{b.epoch() > a.epoch()};
+            const std::uint64_t difference = a.word() ^ b.word();
+            slot += take_b & distance;
+            header = SlotHeader(a.word() ^ (take_b & difference));
+            const bool other_is_empty = difference == header.word();
+            if (!other_is_empty && !SlotHeader::agree(difference, first ^ (first + distance))) return false;
+        }
+        if (header.type() != type) return false;
+        // Behind the headers, as in `look`.
+        if (header.epoch() > file.load_word(pair_shared::durable_epoch) + 1 ||
+            header.epoch() <= file.load_word(pair_shared::void_epoch))
+            return false;
+        const std::uint64_t second = file.load_word(slot + 8);
+        const std::uint64_t value = file.load_word(slot + pair_layout::slot_header_bytes);
+        SumState sum{typename SumState::Quick{}};
+        for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
+        sum.add(memory_order(header.word()));
+        sum.add(memory_order(Bytes));
+        sum.add(value);
         bits = memory_order(value) >> 8 * (8 - Bytes);
-        const std::uint64_t sound = std::uint64_t{crc.value()} << 32 | Bytes;
-        const bool other_good = other.is_empty() || other.is_good(is_b ? first : first + distance);
-        return memory_order(second) == sound && header.type() == type && header.epoch() <= newest &&
-               header.epoch() > shared_word(pair_shared::void_epoch) && other_good;
+        return memory_order(second) == (std::uint64_t{sum.value()} << 32 | Bytes);
     }
 
     SlotHeader header_at(std::uint64_t slot) const noexcept { return SlotHeader(region_.template load<8>(slot)); }
 
     /// The checksum of a slot as it should be. `second` is its second word, in memory order; its half that holds the
     /// checksum counts as NUL.
-    [[gnu::always_inline]] static inline void checksum_head(Crc32cState& crc, const Place& place, SlotHeader header,
+    [[gnu::always_inline]] static inline void checksum_head(SumState& sum, const Place& place, SlotHeader header,
                                                             std::uint64_t second, const std::uint64_t* key) noexcept {
         if (header.is_deleted())
-            crc.add(memory_order(place.record));
+            sum.add(memory_order(place.record));
         else
-            for (std::size_t i = 0; i < KeyType::word_count; ++i) crc.add(key[i]);
-        crc.add(memory_order(header.word()));
-        crc.add(memory_order(memory_order(second) & 0xffffffffu));
+            for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
+        sum.add(memory_order(header.word()));
+        sum.add(memory_order(memory_order(second) & 0xffffffffu));
     }
     /// A number as the word in memory order whose bytes are big-endian, and back.
     static constexpr std::uint64_t memory_order(std::uint64_t number) noexcept {
@@ -395,13 +420,13 @@ private:
         const std::uint64_t second = region_.load_word(slot + 8);
         const std::uint64_t words = memory_order(second);
         const std::uint64_t size = words & 0xffffffffu;
-        Crc32cState crc;
-        checksum_head(crc, place, header, second, key);
-        if (header.is_deleted()) return size == 0 && crc.value() == words >> 32;
+        SumState sum;
+        checksum_head(sum, place, header, second, key);
+        if (header.is_deleted()) return size == 0 && sum.value() == words >> 32;
         if (size > layout::value_bytes(place.length)) return false;
         const std::uint64_t value = slot + pair_layout::slot_header_bytes;
-        for (std::uint64_t at = 0; at < size; at += 8) crc.add(region_.load_word(value + at));
-        return crc.value() == words >> 32;
+        for (std::uint64_t at = 0; at < size; at += 8) sum.add(region_.load_word(value + at));
+        return sum.value() == words >> 32;
     }
 
     /// Looks at both slots of a record whose key is `key`. The slot that is taken is proved by its checksum, which
@@ -580,10 +605,12 @@ private:
     }
 
     /// [hints] Within `Versions::consistently`: true if the record may be the key's.
-    bool is_right(const Hint& hint, const KeyType& key) const noexcept {
-        return hint.record() >= pair_layout::records_offset &&
-               hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <= shared_word(pair_shared::live_end) &&
-               region_.template equal<KeyLen>(hint.record(), key.words());
+    bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
+    static bool is_right(const Mapped file, const Hint& hint, const KeyType& key) noexcept {
+        return hint &&
+               hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <=
+                   file.load_word(pair_shared::live_end) &&
+               file.template equal<KeyLen>(hint.record(), key.words());
     }
 
     // The following are called consistently, or by the writer.
@@ -826,7 +853,7 @@ private:
 
     // pair_copy.hpp
     Failure write_copy(PlatformFile& target) const;
-    Failure copy_entries(PairEngine<KeyLen, Unshared, IndexPolicy, Platform>& target) const;
+    Failure copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target) const;
 
     // Set by open, then never changed.
     std::string path_;
@@ -842,6 +869,7 @@ private:
     bool read_only_ = false;
     bool trusting_ = false;  // reads do not look at checksums
     unsigned fork_generation_ = 0;
+    unsigned short_way_ = 0;   // the same if this handle can take the short way of a look-up, else never the same
     unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
 
     Versions versions_;

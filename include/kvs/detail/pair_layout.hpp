@@ -185,6 +185,17 @@ public:
         return (word_ & 0xffff) == check_of(word_, offset);
     }
 
+    /// True if the checks of two headers are both right, or both wrong by the same bits: given what the headers, and
+    /// what their offsets have in difference. The check is linear, so only the bits count in which they differ, and of
+    /// the two slots of a record these are few.
+    [[gnu::always_inline]] static constexpr bool agree(std::uint64_t words, std::uint64_t offsets) noexcept {
+        const std::uint64_t check = (offsets >> 3 ^ words) & 0xffff;
+        std::uint64_t sum = crc16_tables.of[0][words >> 16 & 0xff] ^ crc16_tables.of[1][words >> 24 & 0xff];
+        if (words >> 32 != 0) [[unlikely]]
+            sum ^= crc16_of_48_bits(words >> 32 << 16);
+        return sum == check;
+    }
+
 private:
     /// Of epoch and type, and of the offset, so that a slot found in another's place is not taken for it.
     [[gnu::always_inline]] static constexpr std::uint64_t check_of(std::uint64_t word, std::uint64_t offset) noexcept {

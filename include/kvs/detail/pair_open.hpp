@@ -40,6 +40,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path
     if (const int e = Platform::watch_forks(); e != 0)
         return system_failure("forks of this process cannot be watched", e, false);
     fork_generation_ = Platform::fork_generation();
+    short_way_ = SumState::has_quick() && !read_only_ ? fork_generation_ : fork_generation_ - 1;
     durability_.set_policy(options.sync);
 
     if (read_only_) return open_view(options);
@@ -202,7 +203,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::create(const Options& opti
     region_.store(8, header + 8, sizeof header - 8);
 
     Superblock superblock;
-    superblock.checksum_id = pair_layout::checksum_crc32c;
+    superblock.checksum_id = SlotSum::id;
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;
     superblock.weights = options.weights.header();
@@ -270,9 +271,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
     if (superblock.key_length != KeyLen)
         return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),
                 Fact::of_bytes(superblock.key_length)};
-    if (superblock.checksum_id != pair_layout::checksum_crc32c)
-        return {errc::policy_mismatch, "the file was made with another checksum", Fact::of_text("kvs::Crc32c"),
-                Fact::of_text(superblock.checksum_id == pair_layout::checksum_xxh3 ? "kvs::Xxh3" : "an unknown one")};
+    if (superblock.checksum_id != SlotSum::id)
+        return {errc::policy_mismatch, "the file was made with another checksum", Fact::of_text(SlotSum::name),
+                Fact::of_text(checksum_name(superblock.checksum_id))};
     if (superblock.index_id != index_id)
         return {errc::policy_mismatch, "the file was made with another index",
                 Fact::of_text(index_id == pair_layout::index_growing ? "kvs::GrowingIndex" : "kvs::ChainIndex"),

@@ -232,7 +232,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Supe
 /// that nothing is rolled back; what `clear` made void is back.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::salvage(const Options&, Superblock& superblock) {
-    superblock.checksum_id = pair_layout::checksum_crc32c;
+    superblock.checksum_id = SlotSum::id;
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;
     superblock.generation = 1;

@@ -16,25 +16,13 @@
 
 namespace kvs::detail {
 
+/// Mapped bytes, as long as somebody keeps the mapping. Where every nanosecond counts, work on a copy of its own: each
+/// access is a barrier to the compiler, which would have to load the address anew from anything that others see.
 template <class Platform, class Memory>
-class Region {
+class MappedBytes {
 public:
-    Region() noexcept = default;
-    Region(std::byte* base, std::size_t reserved) noexcept : base_(base), reserved_(reserved) {}
-    Region(Region&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), reserved_(std::exchange(other.reserved_, 0)) {}
-    Region& operator=(Region&& other) noexcept {
-        std::swap(base_, other.base_);
-        std::swap(reserved_, other.reserved_);
-        return *this;
-    }
-    ~Region() {
-        if (base_ != nullptr) Platform::unmap(base_, reserved_);
-    }
-
-    bool is_mapped() const noexcept { return base_ != nullptr; }
-    std::byte* base() const noexcept { return base_; }
-    std::size_t reserved() const noexcept { return reserved_; }
+    MappedBytes() noexcept = default;
+    explicit MappedBytes(std::byte* base) noexcept : base_(base) {}
 
     // ---- reading; offsets are checked by the caller ----------------------------------------------------------------
 
@@ -180,7 +168,31 @@ private:
     Word* word(std::uint64_t offset) const noexcept { return reinterpret_cast<Word*>(base_ + offset); }
     Counter* low_half(std::uint64_t offset) const noexcept { return counter(offset + (little_endian ? 0 : 4)); }
 
+protected:
     std::byte* base_ = nullptr;
+};
+
+/// Keeps a mapping.
+template <class Platform, class Memory>
+class Region : public MappedBytes<Platform, Memory> {
+public:
+    Region() noexcept = default;
+    Region(std::byte* base, std::size_t reserved) noexcept : MappedBytes<Platform, Memory>(base), reserved_(reserved) {}
+    Region(Region&& other) noexcept { *this = std::move(other); }
+    Region& operator=(Region&& other) noexcept {
+        std::swap(this->base_, other.base_);
+        std::swap(reserved_, other.reserved_);
+        return *this;
+    }
+    ~Region() {
+        if (this->base_ != nullptr) Platform::unmap(this->base_, reserved_);
+    }
+
+    bool is_mapped() const noexcept { return this->base_ != nullptr; }
+    std::byte* base() const noexcept { return this->base_; }
+    const MappedBytes<Platform, Memory>& mapped() const noexcept { return *this; }
+
+private:
     std::size_t reserved_ = 0;
 };
 
