@@ -122,6 +122,8 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     field("inode of the file", at::inode, 0, 8);
     field("mount id, 0 where there is none", at::mount, 0, 8);
     field("place of the growing index: offset and size, 0 without one", at::index_place, 0, 16);
+    field("lone slot: offset of a slot, 0 = none", at::lone_slot, 0, 8);
+    field("lone slot: its checksum and byte count", at::lone_content, 0, 8);
     field("CRC-32C of the 152 bytes before this word", at::checksum, 4, 4);
 
     const auto word = [&](const char* what, std::uint64_t offset, std::uint64_t bytes) {
@@ -134,7 +136,7 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     word("D", shared::durable_epoch, 8);
     word("E", shared::durable_end, 8);
     word("generation of the superblock known to be on the device, 0 = not known", shared::durable_generation, 8);
-    word("pending: 1 = there is something to sync", shared::pending, 8);
+    word("pending: 0 = nothing, 1 = something to sync, else the offset of the only slot that is", shared::pending, 8);
     word("failed: 1 = a flush failed", shared::failed, 8);
     word("number of records", shared::records, 8);
     word("number of keys", shared::keys, 8);

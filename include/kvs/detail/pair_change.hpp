@@ -11,7 +11,10 @@
 //
 // [commit] A value that replaces a durable one of the same length goes into the idle slot: header 0, the rest, header.
 // Killed in between, the record has its other slot. All else goes through the journal in one entry: slots, keys, links
-// and counts. The pending flag is set before anything of a new epoch can be seen.
+// and counts. The pending word is set before anything of a new epoch can be seen.
+//
+// [one-flush] If that value is the first change since the last sync, by anybody, the pending word then names its slot,
+// for the sync (pair_sync.hpp). The next change takes the name back before it stores anything.
 //
 // A value of another length is such an entry: the new record lives and the old one is deleted in one.
 #ifndef KVS_DETAIL_PAIR_CHANGE_HPP
@@ -134,7 +137,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::before_change() noexcept {
         if (Failure failure = mark_in_use()) return failure;
     if (next_epoch() > pair_layout::last_epoch)
         return {errc::store_full, "the store has been synced as often as its format allows; copy it with compact_to"};
-    if (shared_word(pair_shared::pending) == 0) region_.publish_word(pair_shared::pending, 1);
+    const std::uint64_t pending = shared_word(pair_shared::pending);
+    is_first_ = pending == 0;
+    if (pending != pair_shared::pending_any) region_.publish_word(pair_shared::pending, pair_shared::pending_any);
     return {};
 }
 
@@ -292,11 +297,19 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::put_by_hint(const KeyType& ke
     const bool is_idle = may_overwrite(view, which);
     const SlotImage image = image_of(place, which, &value, key.words(), next_epoch());
     const typename Versions::Change change(versions_, hint.version());
-    if (is_idle)
+    if (is_idle) {
         store_idle(image);
-    else
+        name_lone(image);
+    } else {
         replace(image);
+    }
     return true;
+}
+
+/// [one-flush] Of a whole slot, in a record that was there at D, beside the value that counted at D.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+void PairEngine<KeyLen, Sharing, Index, Platform>::name_lone(const SlotImage& image) noexcept {
+    if (is_first_ && durability_.is_each()) region_.publish_word(pair_shared::pending, image.offset);
 }
 
 /// One slot by the journal.
@@ -319,6 +332,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& 
         const SlotImage image = image_of(where.live.place, which, &value, key.words(), next_epoch());
         const typename Versions::Change change(versions_, hash);
         store_idle(image);
+        if (!where.live.view.damage) name_lone(image);
         return {};
     }
     const bool takes_over = !has_live && where.own.place.record == 0 && where.free.place.record != 0;

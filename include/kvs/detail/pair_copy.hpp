@@ -54,6 +54,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& t
     superblock.keys = shared_word(pair_shared::keys);
     superblock.void_epoch = shared_word(pair_shared::void_epoch);
     superblock.clean = true;
+    superblock.lone_slot = superblock.lone_content = 0;
     superblock.place = {};
     for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
         ++superblock.generation;

@@ -48,9 +48,10 @@ inline constexpr unsigned boot = 10;  ///< two words: which run of the machine w
 inline constexpr unsigned device = 12;
 inline constexpr unsigned inode = 13;
 inline constexpr unsigned mount = 14;
-inline constexpr unsigned index_place = 15;  ///< two words: offset and size of the growing index, 0 without one
-inline constexpr unsigned reserved = 17;     ///< two words, 0
-inline constexpr unsigned checksum = 19;     ///< u32 0 | u32 CRC-32C of the words before it
+inline constexpr unsigned index_place = 15;   ///< two words: offset and size of the growing index, 0 without one
+inline constexpr unsigned lone_slot = 17;     ///< offset of the slot that was synced with one flush, 0 = none
+inline constexpr unsigned lone_content = 18;  ///< its second word: checksum and byte count
+inline constexpr unsigned checksum = 19;      ///< u32 0 | u32 CRC-32C of the words before it
 inline constexpr unsigned words = 20;
 
 /// The offset of a word in its page.
@@ -79,7 +80,7 @@ inline constexpr std::uint64_t live_end = word(3);
 inline constexpr std::uint64_t durable_epoch = word(4);
 inline constexpr std::uint64_t durable_end = word(5);
 inline constexpr std::uint64_t durable_generation = word(6);  ///< 0 = not known
-inline constexpr std::uint64_t pending = word(7);
+inline constexpr std::uint64_t pending = word(7);  ///< 0 = nothing, `pending_any`, or the one slot that was changed
 inline constexpr std::uint64_t failed = word(8);
 inline constexpr std::uint64_t records = word(9);
 inline constexpr std::uint64_t keys = word(10);
@@ -88,6 +89,8 @@ inline constexpr std::uint64_t index_place = word(12);    ///< two words
 inline constexpr std::uint64_t journal_valid = word(14);  ///< 1 = the journal is to be applied
 inline constexpr std::uint64_t journal_words = word(15);
 inline constexpr std::uint64_t journal_place = word(16);  ///< offset of its first word
+
+inline constexpr std::uint64_t pending_any = 1;
 
 inline constexpr std::uint64_t counters = shared_offset + page_bytes;  ///< u32[256]
 inline constexpr std::uint32_t counter_count = 256;                    ///< as many as a `Hint` can tell apart

@@ -1,8 +1,13 @@
 // Bringing changes to the device.
 //
 // [sync] Under the writers' lock: make sure (below); if nothing is pending, done; flush; write the superblock copy that
-// is not G's, with D + 1, live end, counts and C; flush; then D and E in the shared area, the pending flag, and last G.
-// Two flushes, always: with one, the superblock could be on the device before what it speaks of.
+// is not G's, with D + 1, live end, counts and C; flush; then D and E in the shared area, the pending word, and last G.
+// Two flushes: with one, the superblock could be on the device before what it speaks of.
+//
+// [one-flush] Under `sync_each` most syncs have one slot to bring to the device, a value in place of a durable one.
+// Then the first flush is left out, and the superblock says which slot it is and with which checksum: recovery counts
+// that slot at epoch D only as it is said. So a slot that the power cut tore is no damage, and one that it left of an
+// earlier power cut, of the same epoch and in itself whole, is not taken for the one that was synced.
 //
 // [ensure-durable] While the valid superblock copy with the largest generation is not G's, somebody died between
 // storing it and flushing it, and D is not known. Then nothing outside the shared area is stored and nothing is
@@ -36,8 +41,21 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::sync_locked() noexcept {
     if (Failure failure = make_sure()) return failure;
     if (shared_word(pair_shared::pending) == 0) return {};
     if (Failure failure = check_size()) return failure;
-    if (Failure failure = flush()) return failure;
-    return write_superblock(false, epoch_to_sync(), shared_word(pair_shared::live_end));
+    const std::uint64_t lone = lone_slot();
+    if (lone == 0)
+        if (Failure failure = flush()) return failure;
+    return write_superblock(false, epoch_to_sync(), shared_word(pair_shared::live_end), lone);
+}
+
+/// [one-flush] The slot that holds all there is to sync; 0 = there is more, or nobody knows. The word can be anybody's,
+/// so it is not believed further than the slot it leads to.
+template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+std::uint64_t PairEngine<KeyLen, Sharing, Index, Platform>::lone_slot() const noexcept {
+    const std::uint64_t slot = shared_word(pair_shared::pending);
+    if (!durability_.is_each() || slot < pair_layout::records_offset || slot % 8 != 0) return 0;
+    const std::uint64_t end = shared_word(pair_shared::live_end);
+    if (slot > end || end - slot < pair_layout::slot_header_bytes) return 0;
+    return header_at(slot).epoch() == next_epoch() ? slot : 0;
 }
 
 /// The last sync, whose superblock says that the file is clean.
@@ -85,7 +103,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::flush() noexcept {
 /// Writes the copy that is not known to be the one on the device, flushes, and notes what is durable then.
 template <std::size_t KeyLen, class Sharing, class Index, class Platform>
 Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_superblock(bool clean, std::uint64_t durable_epoch,
-                                                                       std::uint64_t durable_end) noexcept {
+                                                                       std::uint64_t durable_end,
+                                                                       std::uint64_t lone_slot) noexcept {
     Superblocks<Region> superblocks(region_);
     Superblock superblock;
     unsigned copy = 0;
@@ -98,6 +117,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_superblock(bool clea
     superblock.keys = shared_word(pair_shared::keys);
     superblock.void_epoch = shared_word(pair_shared::void_epoch);
     superblock.clean = clean;
+    superblock.lone_slot = lone_slot;
+    superblock.lone_content = lone_slot == 0 ? 0 : region_.template load<8>(lone_slot + 8);
     superblock.place = place_;
     // The copy that counts is the one known to be durable: `make_sure` came before.
     superblocks.write(1 - copy, superblock);
