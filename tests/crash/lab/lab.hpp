@@ -157,6 +157,7 @@ struct Figures {
     std::uint64_t nested = 0;              ///< of kills and power: crashes after a crash
     std::uint64_t whole_windows = 0;       ///< all images of them were made
     std::uint64_t sampled_windows = 0;
+    std::uint64_t one_flush = 0;  ///< operations of the workloads that were made durable by a single flush
     std::uint64_t powers() const { return power[0] + power[1] + power[2] + power[3]; }
 };
 
@@ -249,10 +250,11 @@ public:
         std::printf(
             "%s %s: %llu workloads; %llu kill states; power states with units of 4096: %llu, 512: %llu, "
             "64: %llu, 8: %llu; %llu of all in a crash after a crash; %llu windows whole, %llu by sample; "
-            "%llu images made twice\n",
+            "%llu images made twice; %llu operations of one flush\n",
             title, name_.c_str(), number(figures.workloads), number(figures.kills), number(figures.power[0]),
             number(figures.power[1]), number(figures.power[2]), number(figures.power[3]), number(figures.nested),
-            number(figures.whole_windows), number(figures.sampled_windows), number(figures.copies));
+            number(figures.whole_windows), number(figures.sampled_windows), number(figures.copies),
+            number(figures.one_flush));
         std::fflush(stdout);
     }
 
@@ -328,6 +330,7 @@ private:
             ++moment.started;
         }
         d.mark(moment);
+        const std::uint64_t flushes = d.flushes;
         switch (op.kind) {
             case Op::Kind::set: store->set(keys_[op.key], written[0]); break;
             case Op::Kind::erase: store->erase(keys_[op.key]); break;
@@ -350,9 +353,12 @@ private:
                 });
                 break;
         }
+        if (changes && d.flushes == flushes + 1) ++figures.one_flush;
+        // What changes nothing need not sync what a killed process left, either.
+        const std::size_t count = history.states.size();
+        const bool is_synced = changes && effort.sync_each && history.states[count - 1] != history.states[count - 2];
         moment.acknowledged = moment.started;
-        if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen || (changes && effort.sync_each))
-            moment.synced = moment.acknowledged;
+        if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen || is_synced) moment.synced = moment.acknowledged;
         d.mark(moment);
     }
 
