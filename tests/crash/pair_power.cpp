@@ -125,3 +125,14 @@ TEST_CASE("a flush fails, then the power fails or the process is killed", "[pair
     every_sequence(lab, 3, failing_alphabet());
     finish(lab);
 }
+
+TEST_CASE("the flush of a write fails, then the power fails or the process is killed", "[pair_power]") {
+    Effort effort = cuts(60, 1000);
+    effort.kills = true;
+    effort.sync_each = true;
+    effort.nest_one_in = 200;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8each", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 3, {set(0, 0), set(1, 0), erase(0), failing_sync(1), failing_sync(2)});
+    finish(lab);
+    CHECK(lab.figures.one_flush > 50);
+}

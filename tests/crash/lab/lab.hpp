@@ -101,6 +101,7 @@ inline const Op sync{Op::Kind::sync, 0, 0, {}};
 inline const Op clear{Op::Kind::clear, 0, 0, {}};
 inline const Op reopen{Op::Kind::reopen, 0, 0, {}};
 /// A sync whose n-th flush fails, and what is left to do then: closing and opening again. With fewer flushes, a sync.
+/// Where every write is synced, it is that of a write of key 0.
 inline Op failing_sync(unsigned n) { return {Op::Kind::failing_sync, 0, static_cast<std::uint8_t>(n), {}}; }
 
 using Ops = std::vector<Op>;
@@ -340,7 +341,14 @@ private:
                 store.reset();
                 store.emplace("store", options());
                 break;
-            case Op::Kind::failing_sync: moment = sync_in_vain(store, history, op, moment); break;
+            case Op::Kind::failing_sync:
+                if (effort.sync_each) {
+                    history.apply(set(0, 0), written);
+                    ++moment.started;
+                    d.mark(moment);
+                }
+                moment = sync_in_vain(store, history, op, moment, written);
+                break;
             case Op::Kind::batch:
                 store->batch([&](auto& changes_of_batch) {
                     std::size_t value = 0;
@@ -364,14 +372,18 @@ private:
 
     /// [failed] The store goes back to a state at or after the last completed sync, and what it goes back to is on the
     /// device when it is open again.
-    Moment sync_in_vain(std::optional<Store>& store, History& history, const Op& op, Moment moment) {
+    Moment sync_in_vain(std::optional<Store>& store, History& history, const Op& op, Moment moment,
+                        const std::vector<kvs::Value>& written) {
         Disk& d = disk();
         std::error_code error;
         d.flushes_until_failure = op.form;
-        store->sync(error);
+        if (written.empty())
+            store->sync(error);
+        else
+            store->set(keys_[0], written[0], error);
         if (std::exchange(d.flushes_until_failure, 0) != 0) {
             if (error) throw std::runtime_error("a sync failed for no reason");
-            moment.synced = moment.acknowledged;
+            moment.synced = moment.started;
             return moment;
         }
         if (!error) throw std::runtime_error("a flush failed and sync() did not tell");
