@@ -8,4 +8,7 @@ void add_unordered_map();
 void add_lmdb();
 void add_sqlite();
 
+/// Apart from them: measures durable writes and prints how they compare.
+void compare_durable(bool quick);
+
 }  // namespace kvs_bench

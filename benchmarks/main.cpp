@@ -42,6 +42,7 @@ std::vector<char*> with_our_options(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    const bool is_quick = argc > 1 && std::string_view(argv[1]) == "--quick";
     std::vector<char*> options = with_our_options(argc, argv);
     int count = static_cast<int>(options.size());
     options.push_back(nullptr);
@@ -60,6 +61,7 @@ int main(int argc, char** argv) {
     benchmark::RunSpecifiedBenchmarks(&collector);
     kvs_bench::print_times(collector.times());
     kvs_bench::print_ratios(collector.times());
+    if (argc <= (is_quick ? 2 : 1)) kvs_bench::compare_durable(is_quick);
 
     if (kvs_bench::failures() != 0)
         fmt::print(stderr, "\nFAILED: {} benchmark runs had wrong results or could not be done.\n",

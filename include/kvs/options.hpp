@@ -72,7 +72,7 @@ constexpr SyncPolicy sync_every(const Span& interval) noexcept {
 /// Only `sync()` and close.
 inline constexpr SyncPolicy sync_manual{SyncPolicy::Kind::manual, 0};
 
-/// Before every write returns.
+/// Before every write returns: with one flush where a value takes the place of one of the same length, else with two.
 inline constexpr SyncPolicy sync_each{SyncPolicy::Kind::each, 0};
 
 /// When a read checks the checksum of the value it returns.

@@ -70,7 +70,8 @@ struct Recovery {
     std::uint64_t duplicate_keys = 0;  ///< keys with records in two value lengths, as the original program leaves them
 
     // The following is told by stores with `AbBackup` only.
-    std::uint64_t rolled_back = 0;      ///< values that were not yet durable when the machine died, and are gone
+    std::uint64_t rolled_back = 0;      ///< values that were not yet durable when the machine died, and are gone; or
+                                        ///< the one that `sync_each` wrote last, if a bit of it flipped
     std::uint64_t mended_records = 0;   ///< records with a copy that was torn in between, and emptied
     std::uint64_t damaged_records = 0;  ///< records with a damaged copy, or damaged altogether
     std::uint64_t lost_records = 0;     ///< records that should be there and are not reached

@@ -45,6 +45,8 @@ struct Scene {
     bool at_rest;  ///< what the shared area says does not matter
     std::vector<std::optional<kvs::Value>> expected;
     kvs::Recovery::Outcome outcome;
+    bool one_flush =
+        false;  ///< [one-flush] the last value can look like one that the power cut tore, and is counted so
 };
 
 struct Figures {
@@ -106,7 +108,8 @@ public:
                 if (strictly) fail(id, "does not open: " + error.message());
                 return;
             }
-            bool known = store.recovery().damaged() || store.recovery().mended_superblocks != 0;
+            bool known = store.recovery().damaged() || store.recovery().mended_superblocks != 0 ||
+                         (scene.one_flush && store.recovery().rolled_back != 0);
             const bool known_at_open = known;
             for (std::size_t i = 0; i < keys_.size(); ++i) {
                 told = 0;
@@ -265,6 +268,17 @@ private:
             if (events[i].kind == Event::Kind::resize) before.resize(events[i].value);
         }
         scenes_.push_back({"in its journal", before, 1, false, now_, kvs::Recovery::Outcome::killed});
+        {
+            kvs::Options each = by_hand();
+            each.sync = kvs::sync_each;
+            Store store("store", each);
+            set(store, 1, 2);
+            const std::uint64_t flushes = d.flushes;
+            set(store, 1, 2);
+            if (d.flushes != flushes + 1) throw std::logic_error("a write takes more than one flush");
+            add_scene("unplugged behind one flush", file, 5, true, now_, kvs::Recovery::Outcome::power_loss);
+            scenes_.back().one_flush = true;
+        }
         for (Scene& scene : scenes_) {
             std::uint64_t end = 0;
             std::memcpy(&end, scene.content.bytes.data() + layout::shared::live_end, 8);

@@ -47,6 +47,17 @@ TEST_CASE("a store killed between any two stores: counters and lock word too", "
     finish(lab);
 }
 
+TEST_CASE("a store killed between any two stores: every write is synced", "[pair_kill]") {
+    Effort effort = kills();
+    effort.sync_each = true;
+    effort.nest_one_in = 50;
+    Lab<kvs::Store<8, LabPlatform>> lab("8each", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 2, lone_alphabet());
+    random_sequences(lab, kvs_test::rounds(20, 300), 20);
+    finish(lab);
+    CHECK(lab.figures.one_flush > 100);
+}
+
 TEST_CASE("a store killed between any two stores: other key lengths", "[pair_kill]") {
     Lab<kvs::Store<3, LabPlatform, kvs::Unshared>> three("3u", chosen_keys<3>(3, 1), kills());
     every_sequence(three, 2);

@@ -83,6 +83,38 @@ TEST_CASE("the power fails at any moment: every write is synced", "[pair_power]"
     every_sequence(lab, 2);
     random_sequences(lab, kvs_test::rounds(10, 300), 20);
     finish(lab);
+    CHECK(lab.figures.one_flush > 0);
+}
+
+TEST_CASE("the power fails at any moment: one flush makes a write durable", "[pair_power]") {
+    Effort effort = cuts(60, 1000);
+    effort.sync_each = true;
+    effort.kills = true;
+    effort.nest_one_in = 200;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8lone", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, kvs_test::rounds(2, 3), lone_alphabet());
+    finish(lab);
+    CHECK(lab.figures.one_flush > 100);
+    Lab<kvs::Store<8, LabPlatform>> shared("8lone shared", chosen_keys<8>(3, 1), effort);
+    random_sequences(shared, kvs_test::rounds(20, 600), 20);
+    finish(shared);
+    CHECK(shared.figures.one_flush > 10);
+}
+
+TEST_CASE("the power fails twice: what the first left of a slot is of the epoch of the second", "[pair_power]") {
+    // The same key again and again, each crash in a sync of one flush: of the slot's words any can be of the write that
+    // was lost, under the epoch of the one that was synced.
+    Effort effort = cuts(100, 1000);
+    effort.depth = 2;
+    effort.sync_each = true;
+    effort.nested_images = static_cast<std::size_t>(kvs_test::rounds(60, 300));
+    effort.nest_one_in = 6;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8twice", chosen_keys<8>(3, 1), effort);
+    const Timeline start = lab.prepare({set(0, 1), set(1, 1)});
+    for (const Ops& ops : {Ops{set(0, 1), set(0, 1)}, Ops{set(0, 1), set(1, 1), set(0, 1)}})
+        lab.last_of("two", start, ops);
+    finish(lab);
+    CHECK(lab.figures.one_flush > 1);
 }
 
 TEST_CASE("the power fails at any moment: batches larger than the journal's room", "[pair_power]") {
@@ -99,4 +131,15 @@ TEST_CASE("a flush fails, then the power fails or the process is killed", "[pair
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), effort);
     every_sequence(lab, 3, failing_alphabet());
     finish(lab);
+}
+
+TEST_CASE("the flush of a write fails, then the power fails or the process is killed", "[pair_power]") {
+    Effort effort = cuts(60, 1000);
+    effort.kills = true;
+    effort.sync_each = true;
+    effort.nest_one_in = 200;
+    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8each", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 3, {set(0, 0), set(1, 0), erase(0), failing_sync(1), failing_sync(2)});
+    finish(lab);
+    CHECK(lab.figures.one_flush > 50);
 }

@@ -28,6 +28,7 @@ struct PairWalk {
     bool valid = false;  ///< there is a valid superblock
     bool clean = false;
     std::uint64_t generation = 0, durable_epoch = 0, durable_end = 0, records = 0, keys = 0, void_epoch = 0;
+    std::uint64_t lone_slot = 0, lone_content = 0;
     std::uint64_t key_length = 0;
     std::uint32_t weights = 0;
     std::uint64_t checksum = 0;  ///< the number of its policy
@@ -113,6 +114,8 @@ private:
             result_.keys = number(page + 56, 8);
             result_.void_epoch = number(page + 64, 8);
             result_.clean = (number(page + 72, 8) & 1) != 0;
+            result_.lone_slot = number(page + 136, 8);
+            result_.lone_content = number(page + 144, 8);
         }
     }
 
@@ -157,6 +160,9 @@ private:
                 problem("a header check is wrong at " + std::to_string(slot));
             else if (epoch > result_.durable_epoch + (result_.clean ? 0 : 1))
                 problem("an epoch is too large at " + std::to_string(slot));
+            else if (slot == result_.lone_slot && epoch == result_.durable_epoch &&
+                     (number(slot + 8, 8) != result_.lone_content || !is_intact(o, slot)))
+                continue;  // torn
             else if (epoch > newest && (epoch <= result_.void_epoch || is_intact(o, slot)))
                 newest = epoch, at = slot;
         }

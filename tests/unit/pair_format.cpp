@@ -173,6 +173,8 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     field("inode of the file", at::inode, 0, 8);
     field("mount id, 0 where there is none", at::mount, 0, 8);
     field("place of the growing index: offset and size, 0 without one", at::index_place, 0, 16);
+    field("lone slot: offset of a slot, 0 = none", at::lone_slot, 0, 8);
+    field("lone slot: its checksum and byte count", at::lone_content, 0, 8);
     field("CRC-32C of the 152 bytes before this word", at::checksum, 4, 4);
 
     const auto word = [&](const char* what, std::uint64_t offset, std::uint64_t bytes) {
@@ -187,7 +189,7 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     word("lock word: a count and, in the lowest byte, the owner byte of the writer", shared::lock, 8);
     word("sleepers: bit 0 = somebody waits for the lock, bit 1 = for a change", shared::sleepers, 8);
     word("number of changes", shared::changes, 8);
-    word("pending: 1 = there is something to sync", shared::pending, 8);
+    word("pending: 0 = nothing, 1 = something to sync, else the offset of the only slot that is", shared::pending, 8);
     word("failed: 1 = a flush failed", shared::failed, 8);
     word("in use: 1 = the superblock on the device is not clean", shared::in_use, 8);
     word("E", shared::durable_end, 8);

@@ -11,7 +11,10 @@
 //
 // [commit] A value that replaces a durable one of the same length goes into the idle slot: header 0, the rest, header.
 // Killed in between, the record has its other slot. All else goes through the journal in one entry: slots, keys, links
-// and counts. The pending flag is set before anything of a new epoch can be seen.
+// and counts. The pending word is set before anything of a new epoch can be seen.
+//
+// [one-flush] If that value is the first change since the last sync, by anybody, the pending word then names its slot,
+// for the sync (pair_sync.hpp). The next change takes the name back before it stores anything.
 //
 // A value of another length is such an entry: the new record lives and the old one is deleted in one.
 #ifndef KVS_DETAIL_PAIR_CHANGE_HPP
@@ -30,8 +33,8 @@
 namespace kvs::detail {
 
 /// Where a change of one key can go.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-struct PairEngine<KeyLen, Sharing, Index, Platform>::Survey {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+struct PairEngine<KeyLen, Sharing, Form, Platform>::Survey {
     Found live;                                         ///< the key's record of the wanted length; record 0 = none
     Found own;                                          ///< a dead or damaged one with its key bytes
     Found free;                                         ///< a dead one whose deletion is durable
@@ -42,8 +45,8 @@ struct PairEngine<KeyLen, Sharing, Index, Platform>::Survey {
 
 /// The bytes of a slot to be: head and the beginning of the value as words in memory order, the rest where the caller
 /// has it.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-struct PairEngine<KeyLen, Sharing, Index, Platform>::SlotImage {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+struct PairEngine<KeyLen, Sharing, Form, Platform>::SlotImage {
     static constexpr std::size_t most_words = 10;
 
     std::uint64_t offset = 0;
@@ -59,8 +62,8 @@ struct PairEngine<KeyLen, Sharing, Index, Platform>::SlotImage {
     std::uint64_t tail_offset() const noexcept { return rest_offset() + rest_bytes; }
 };
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::put(const KeyType& key, const Encoded& value) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::put(const KeyType& key, const Encoded& value) noexcept {
     if (key.problem() != errc{}) return key.failure();
     if (is_foreign_process()) return forked();
     unsigned length = 0;
@@ -75,10 +78,10 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put(const KeyType& key, co
 }
 
 /// Sets the key if, under the lock, `may(failure)` says so.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 template <class May>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
-                                                             const May& may) noexcept {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
+                                                            const May& may) noexcept {
     done = false;
     if (key.problem() != errc{}) return key.failure();
     if (is_foreign_process()) return forked();
@@ -96,23 +99,23 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if(const KeyType& key,
     return durability_.after_write();
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if_absent(const KeyType& key, const Encoded& value,
-                                                                    bool& done) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if_absent(const KeyType& key, const Encoded& value,
+                                                                   bool& done) noexcept {
     return put_if(key, value, done, [&](Failure& failure) {
         Found found;
         return find(key, key.hash(), any_length, found, failure) == Presence::absent;
     });
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_if_unchanged(const KeyType& key, const Encoded& value,
-                                                                       std::uint32_t noted, bool& done) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if_unchanged(const KeyType& key, const Encoded& value,
+                                                                      std::uint32_t noted, bool& done) noexcept {
     return put_if(key, value, done, [&](Failure&) { return versions_.is_still(key.hash(), noted); });
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Presence PairEngine<KeyLen, Sharing, Index, Platform>::erase(const KeyType& key, Failure& failure) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Presence PairEngine<KeyLen, Sharing, Form, Platform>::erase(const KeyType& key, Failure& failure) noexcept {
     if (key.problem() != errc{}) return fail(failure, key.failure());
     if (is_foreign_process()) return fail(failure, forked());
     {
@@ -142,8 +145,8 @@ Presence PairEngine<KeyLen, Sharing, Index, Platform>::erase(const KeyType& key,
 
 /// [clear] After a sync all slots are of epoch D or earlier: C = D makes them void, and later ones are not. It is
 /// durable with the next sync, that is when C < D.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::clear() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::clear() noexcept {
     if (is_foreign_process()) return forked();
     {
         const Guard<WriterLock> one_writer(writers_);
@@ -162,8 +165,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::clear() noexcept {
     return durability_.after_write();
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::before_change() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::before_change() noexcept {
     if (read_only_) return opened_read_only();
     if (shared_word(pair_shared::failed) != 0) return not_durable();
     if (!prepared_) {
@@ -176,13 +179,15 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::before_change() noexcept {
         if (Failure failure = mark_in_use()) return failure;
     if (next_epoch() > pair_layout::last_epoch)
         return {errc::store_full, "the store has been synced as often as its format allows; copy it with compact_to"};
-    if (shared_word(pair_shared::pending) == 0) region_.publish_word(pair_shared::pending, 1);
+    const std::uint64_t pending = shared_word(pair_shared::pending);
+    is_first_ = pending == 0;
+    if (pending != pair_shared::pending_any) region_.publish_word(pair_shared::pending, pair_shared::pending_any);
     return {};
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::choose_length(const Encoded& value,
-                                                                    unsigned& length) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::choose_length(const Encoded& value,
+                                                                   unsigned& length) const noexcept {
     if (value.type < Type::ascii) {
         length = layout::length_of_number(value.type);
         return {};
@@ -194,9 +199,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::choose_length(const Encode
 }
 
 /// Looks for all that a change of the key has to know. With `any_length`, only for its live records.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::survey(const KeyType& key, std::uint32_t hash, unsigned length,
-                                                             Survey& found) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::survey(const KeyType& key, std::uint32_t hash, unsigned length,
+                                                            Survey& found) const noexcept {
     std::uint32_t lengths = used_lengths();
     if (length != any_length) lengths |= std::uint32_t{1} << length;
     for (; lengths != 0; lengths &= lengths - 1) {
@@ -223,8 +228,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::survey(const KeyType& key,
     return {};
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::is_deletion_durable(const View& view) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::is_deletion_durable(const View& view) const noexcept {
     const std::uint64_t durable = shared_word(pair_shared::durable_epoch);
     const std::uint64_t voided = shared_word(pair_shared::void_epoch);
     if (view.damage) return false;
@@ -232,8 +237,8 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::is_deletion_durable(const Vie
 }
 
 /// [write-rule] Chooses the slot to write; true if it is idle, so that a kill while it is being written harms nothing.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::may_overwrite(const View& view, unsigned& which) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::may_overwrite(const View& view, unsigned& which) const noexcept {
     which = view.which;
     if (view.state == View::State::empty || view.state == View::State::damaged) return false;
     if (view.header.epoch() > shared_word(pair_shared::durable_epoch)) return false;
@@ -242,10 +247,10 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::may_overwrite(const View& vie
 }
 
 /// The slot that a value (null: a deletion) makes of `which`.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-auto PairEngine<KeyLen, Sharing, Index, Platform>::image_of(const Place& place, unsigned which, const Encoded* value,
-                                                            const std::uint64_t* key,
-                                                            std::uint64_t epoch) const noexcept -> SlotImage {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+auto PairEngine<KeyLen, Sharing, Form, Platform>::image_of(const Place& place, unsigned which, const Encoded* value,
+                                                           const std::uint64_t* key, std::uint64_t epoch) const noexcept
+    -> SlotImage {
     SlotImage image;
     image.offset = slot_at(place, which);
     const std::uint8_t type = value != nullptr ? layout::encode_type(value->type, place.length) : pair_layout::deleted;
@@ -280,8 +285,8 @@ auto PairEngine<KeyLen, Sharing, Index, Platform>::image_of(const Place& place, 
 }
 
 /// Into a slot that nobody misses: empty first, whole last.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::store_idle(const SlotImage& image) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::store_idle(const SlotImage& image) noexcept {
     region_.publish_word(image.offset, 0);
     region_.store(image.offset + 8, image.bytes() + 8, 8 * (image.word_count - 1));
     region_.store(image.rest_offset(), image.rest, image.rest_bytes);
@@ -289,25 +294,25 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::store_idle(const SlotImage& i
     region_.publish_word(image.offset, image.words[0]);
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::add_slot(const SlotImage& image) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::add_slot(const SlotImage& image) {
     journal_.add(image.offset, image.words, 8 * image.word_count);
     if (image.rest_bytes != 0) journal_.add(image.rest_offset(), image.rest, image.rest_bytes);
     if (image.has_tail) journal_.add(image.tail_offset(), &image.tail, 8);
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::add_erasure(const Place& place, const View& view) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::add_erasure(const Place& place, const View& view) {
     unsigned which = 0;
     may_overwrite(view, which);
     add_slot(image_of(place, which, nullptr, nullptr, next_epoch()));
 }
 
 /// Stores a new record where nothing leads to it.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::store_record(const KeyType& key, const Encoded& value,
-                                                                   const Place& place, std::uint64_t link,
-                                                                   std::uint32_t bucket) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::store_record(const KeyType& key, const Encoded& value,
+                                                                  const Place& place, std::uint64_t link,
+                                                                  std::uint32_t bucket) noexcept {
     if (Failure failure = ensure_space(place.record + pair_layout::record_bytes(KeyLen, place.length))) return failure;
     region_.template publish<4>(place.record - pair_layout::check_bytes,
                                 pair_layout::record_check(link, place.record, bucket, place.length));
@@ -320,9 +325,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::store_record(const KeyType
 }
 
 /// The short way: the key's record is where it was before, and has the right length. False says nothing.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::put_by_hint(const KeyType& key, const Encoded& value,
-                                                               unsigned length) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::put_by_hint(const KeyType& key, const Encoded& value,
+                                                              unsigned length) noexcept {
     const Hint hint = hints_.find(key.quick_hash());
     if (!hint || hint.length() != length || !is_right(hint, key)) return false;
     const Place place{hint.record(), length};
@@ -332,16 +337,24 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::put_by_hint(const KeyType& ke
     const bool is_idle = may_overwrite(view, which);
     const SlotImage image = image_of(place, which, &value, key.words(), next_epoch());
     const typename Versions::Change change(versions_, hint.version());
-    if (is_idle)
+    if (is_idle) {
         store_idle(image);
-    else
+        name_lone(image);
+    } else {
         replace(image);
+    }
     return true;
 }
 
+/// [one-flush] Of a whole slot, in a record that was there at D, beside the value that counted at D.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::name_lone(const SlotImage& image) noexcept {
+    if (is_first_ && durability_.is_each()) region_.publish_word(pair_shared::pending, image.offset);
+}
+
 /// One slot by the journal.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::replace(const SlotImage& image) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::replace(const SlotImage& image) noexcept {
     if (image.rest_bytes == 0 && !image.has_tail) return journal_.replace(image.offset, image.words, image.word_count);
     journal_.begin();
     add_slot(image);
@@ -349,9 +362,9 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::replace(const SlotImage& imag
     journal_.apply();
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& key, std::uint32_t hash,
-                                                                 const Encoded& value, unsigned length) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_locked(const KeyType& key, std::uint32_t hash,
+                                                                const Encoded& value, unsigned length) noexcept {
     Survey where;
     if (Failure failure = survey(key, hash, length, where)) return failure;
     const bool has_live = where.live.place.record != 0;
@@ -360,6 +373,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& 
         const SlotImage image = image_of(where.live.place, which, &value, key.words(), next_epoch());
         const typename Versions::Change change(versions_, hash);
         store_idle(image);
+        if (!where.live.view.damage) name_lone(image);
         return {};
     }
     const bool takes_over = !has_live && where.own.place.record == 0 && where.free.place.record != 0;
@@ -397,8 +411,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::put_locked(const KeyType& 
 
 /// One journal entry for all operations. They are put into the order of their buckets, so that several new records of
 /// one chain come one after the other: only the last link and the records taken over have to be kept in mind.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operation>& operations) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation>& operations) {
     if (is_foreign_process()) return forked();
     if (read_only_) return opened_read_only();
     struct Step {
@@ -498,15 +512,15 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::apply(std::vector<Operatio
     return durability_.after_write();
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::remember(const KeyType& key, std::uint32_t hash,
-                                                            const Place& place) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::remember(const KeyType& key, std::uint32_t hash,
+                                                           const Place& place) noexcept {
     hints_.remember(Hint(place.record, place.length, hash, key.quick_hash(), 0), key.quick_hash());
 }
 
 /// Before a record of the length can be reached.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::use_length(unsigned length) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::use_length(unsigned length) noexcept {
     const std::uint64_t used = used_lengths() | std::uint64_t{1} << length;
     if (used != shared_word(pair_shared::lengths)) region_.publish_word(pair_shared::lengths, used);
 }

@@ -14,14 +14,14 @@
 
 namespace kvs::detail {
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::verify(Report& report) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::verify(Report& report) {
     if (Failure failure = check_process()) return failure;
     return undisturbed([&] { return check_all(report); });
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_all(Report& report) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_all(Report& report) const {
     report = {};
     ProblemList problems(report);
     check_head(report, problems);
@@ -49,8 +49,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_all(Report& report) 
 }
 
 /// Header and superblocks.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::check_head(Report&, ProblemList& problems) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::check_head(Report&, ProblemList& problems) const {
     const bool good = region_.template load<4>(layout::magic_offset) == 0x414b5653 &&
                       region_.template load<2>(layout::key_length_offset) == KeyLen &&
                       region_.template load<4>(layout::weights_offset) == geometry_.weights().header();
@@ -74,9 +74,9 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::check_head(Report&, ProblemLi
     }
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::check_record(std::uint32_t bucket, const Place& place,
-                                                                Report& report, ProblemList& problems) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::check_record(std::uint32_t bucket, const Place& place, Report& report,
+                                                               ProblemList& problems) const {
     const std::uint64_t type = region_.template load<1>(place.record + KeyLen);
     if (type != (pair_layout::paired_type | place.length))
         problems.add(place.record + KeyLen, bucket,
@@ -111,8 +111,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::check_record(std::uint32_t bu
 /// A damaged copy beside a good one is emptied: the good one counts alone, and stays until it is replaced. Pages of the
 /// superblock are written from their twins, the header from the superblock, keys are counted anew. What has no second
 /// copy stays.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::repair(Report& report) {
     if (Failure failure = check_process()) return failure;
     {
         const Guard<WriterLock> one_writer(writers_);
@@ -155,14 +155,14 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::repair(Report& report) {
     return verify(report);
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::stats(Stats& stats) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::stats(Stats& stats) {
     if (Failure failure = check_process()) return failure;
     return undisturbed([&] { return count_all(stats); });
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::count_all(Stats& stats) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::count_all(Stats& stats) const {
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
     stats = {};

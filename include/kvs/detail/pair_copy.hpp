@@ -13,8 +13,8 @@
 
 namespace kvs::detail {
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_to(std::string_view path) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_to(std::string_view path) {
     if (Failure failure = check_process()) return failure;
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
@@ -34,8 +34,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_to(std::string_view p
 
 /// The bytes as they are, under superblocks that call them clean: everything in the copy is durable when it gets its
 /// name, what was not yet durable here included.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& target) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& target) const {
     typename PlatformFile::Status source;
     if (Failure failure = file_.status(source)) return failure;
     const std::uint64_t end = shared_word(pair_shared::live_end);
@@ -55,6 +55,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& t
     superblock.keys = shared_word(pair_shared::keys);
     superblock.void_epoch = shared_word(pair_shared::void_epoch);
     superblock.clean = true;
+    superblock.lone_slot = superblock.lone_content = 0;
     superblock.place = {};
     for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
         ++superblock.generation;
@@ -70,15 +71,15 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::write_copy(PlatformFile& t
     return {};
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::compact_to(std::string_view path) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::compact_to(std::string_view path) {
     if (Failure failure = check_process()) return failure;
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
     Replacement<Platform> replacement(path);
     if (Failure failure = replacement.reserve()) return failure;
     {
-        PairEngine<KeyLen, Unshared, Index, Platform> target;
+        PairEngine<KeyLen, Unshared, Form, Platform> target;
         if (Failure failure = replacement.open([&](const std::string& name) {
                 return target.open(name, {.mode = Mode::create_new,
                                           .sync = sync_manual,
@@ -92,9 +93,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::compact_to(std::string_vie
     return replacement.finish();
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::copy_entries(
-    PairEngine<KeyLen, Unshared, Index, Platform>& target) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_entries(
+    PairEngine<KeyLen, Unshared, Form, Platform>& target) const {
     if (Failure failure = target.clear()) return failure;  // of what a disturbed attempt left
     Position position;
     Item item;

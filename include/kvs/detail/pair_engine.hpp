@@ -782,6 +782,7 @@ private:
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
     void replace(const SlotImage& image) noexcept;
+    void name_lone(const SlotImage& image) noexcept;
     void add_erasure(const Place& place, const View& view);
     void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;
     void use_length(unsigned length) noexcept;
@@ -794,7 +795,9 @@ private:
     Failure close_locked() noexcept;
     Failure make_sure(bool always = false) noexcept;
     Failure flush() noexcept;
-    Failure write_superblock(bool clean, std::uint64_t durable_epoch, std::uint64_t durable_end) noexcept;
+    Failure write_superblock(bool clean, std::uint64_t durable_epoch, std::uint64_t durable_end,
+                             std::uint64_t lone_slot = 0) noexcept;
+    std::uint64_t lone_slot() const noexcept;
     Failure mark_in_use() noexcept;
     Failure complete_superblocks() noexcept;
     Failure check_size() const noexcept;
@@ -832,7 +835,7 @@ private:
     Failure check_left(const Superblock& counting) noexcept;
     bool check_journal(Superblock& left) const noexcept;
     Failure recover(const Superblock& superblock, bool after_failure);
-    void mend_record(std::uint32_t bucket, const Place& place, std::uint64_t durable_epoch);
+    void mend_record(const Place& place, const Superblock& superblock);
     Failure salvage(const Options& options, Superblock& superblock);
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
@@ -891,6 +894,7 @@ private:
     std::uint64_t file_bytes_ = 0;
     bool prepared_ = false;  // the file has no holes
     bool is_ready_ = false;  // the file is a store and this handle's
+    bool is_first_ = false;  // the change that is being made is the first since the last sync
 
     Durability<Platform, WriterLock> durability_;  // last: its thread uses the rest
 };

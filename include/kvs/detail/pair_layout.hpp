@@ -48,9 +48,10 @@ inline constexpr unsigned boot = 10;  ///< two words: which run of the machine w
 inline constexpr unsigned device = 12;
 inline constexpr unsigned inode = 13;
 inline constexpr unsigned mount = 14;
-inline constexpr unsigned index_place = 15;  ///< two words: offset and size of the growing index, 0 without one
-inline constexpr unsigned reserved = 17;     ///< two words, 0
-inline constexpr unsigned checksum = 19;     ///< u32 0 | u32 CRC-32C of the words before it
+inline constexpr unsigned index_place = 15;   ///< two words: offset and size of the growing index, 0 without one
+inline constexpr unsigned lone_slot = 17;     ///< offset of the slot that was synced with one flush, 0 = none
+inline constexpr unsigned lone_content = 18;  ///< its second word: checksum and byte count
+inline constexpr unsigned checksum = 19;      ///< u32 0 | u32 CRC-32C of the words before it
 inline constexpr unsigned words = 20;
 
 /// The offset of a word in its page.
@@ -83,7 +84,7 @@ inline constexpr std::uint64_t lengths = word(5);  ///< bit per logarithm of a v
 inline constexpr std::uint64_t lock = word(8);      ///< count << 8 | owner byte, 0 = nobody
 inline constexpr std::uint64_t sleepers = word(9);  ///< who sleeps: bits `waits_for_lock`, `waits_for_change`
 inline constexpr std::uint64_t changes = word(10);  ///< how many changes there were
-inline constexpr std::uint64_t pending = word(11);
+inline constexpr std::uint64_t pending = word(11);  ///< 0 = nothing, `pending_any`, or the one slot that was changed
 inline constexpr std::uint64_t failed = word(12);
 inline constexpr std::uint64_t in_use = word(13);  ///< 1 = the superblock on the device says "not clean"
 // and what some writes and syncs do.
@@ -98,6 +99,8 @@ inline constexpr std::uint64_t journal_place = word(24);  ///< offset of its fir
 
 inline constexpr std::uint64_t waits_for_lock = 1;
 inline constexpr std::uint64_t waits_for_change = 2;
+
+inline constexpr std::uint64_t pending_any = 1;
 
 inline constexpr std::uint64_t counters = shared_offset + page_bytes;  ///< u32[256]
 inline constexpr std::uint32_t counter_count = 256;                    ///< as many as a `Hint` can tell apart

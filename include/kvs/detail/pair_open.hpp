@@ -30,8 +30,8 @@
 
 namespace kvs::detail {
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path, const Options& options) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::open(std::string_view path, const Options& options) {
     if (Failure failure = check_path(path)) return failure;
     path_.assign(path);
     directory_ = directory_of(path);
@@ -59,8 +59,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open(std::string_view path
     return failure;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options& options, bool created) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options& options, bool created) {
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
     if (!status.regular) return {errc::not_a_store, "not a regular file"};
@@ -129,8 +129,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_content(const Options
 }
 
 /// This run of the machine, and this file.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::read_place(const typename Platform::FileId& id) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::read_place(const typename Platform::FileId& id) noexcept {
     if (Platform::boot_id(place_.boot) != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
     place_.device = id.device;
     place_.inode = id.inode;
@@ -138,8 +138,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::read_place(const typename Pla
 }
 
 /// Maps the file where it is not mapped yet; a read-only handle looks at a view that is there (pair_view.hpp).
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::map() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::map() noexcept {
     if (region_.is_mapped()) return {};
     std::byte* base = nullptr;
     if (Failure failure = file_.map(layout::file_limit, Platform::Access::write, base)) return failure;
@@ -148,8 +148,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::map() noexcept {
 }
 
 /// Each handle has a byte of its own, which the kernel frees when it dies; the lock word names it.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::take_owner_byte() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::take_owner_byte() noexcept {
     Failure failure;
     for (unsigned byte = 1; byte <= 255; ++byte) {
         failure = file_.try_lock(pair_layout::owner_locks + byte, Platform::Lock::exclusive);
@@ -160,8 +160,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::take_owner_byte() noexcept
     return failure;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::was_never_created(bool& answer) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::was_never_created(bool& answer) {
     answer = false;
     if (file_bytes_ > pair_layout::records_offset) return {};
     std::byte piece[4096];
@@ -186,8 +186,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::was_never_created(bool& an
 }
 
 /// [pair-creation]
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::create(const Options& options) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::create(const Options& options) {
     if (file_bytes_ < pair_layout::records_offset) {
         if (Failure failure = file_.grow(file_bytes_, pair_layout::records_offset)) return failure;
         file_bytes_ = pair_layout::records_offset;
@@ -226,9 +226,9 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::create(const Options& opti
 }
 
 /// What kind of file it is; refuses what is another's, by name.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Options& options, Superblock& superblock,
-                                                                     bool& salvaged) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Options& options, Superblock& superblock,
+                                                                    bool& salvaged) {
     std::byte header[layout::header_bytes] = {};
     std::size_t bytes = 0;
     if (Failure failure = file_.read(header, sizeof header, 0, bytes)) return failure;
@@ -290,8 +290,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_identity(const Optio
 }
 
 /// Once: other threads read it while a read-only handle makes its view anew.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::set_geometry(std::uint32_t weights) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::set_geometry(std::uint32_t weights) noexcept {
     if (!has_geometry_) {
         geometry_ = Geometry(Weights::from_header(weights));
         has_geometry_ = true;
@@ -302,8 +302,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::set_geometry(std::uint32_t
 }
 
 /// A valid checksum does not make sense of what somebody else wrote.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_fields(const Superblock& s) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_fields(const Superblock& s) const noexcept {
     const bool good = s.durable_epoch >= pair_layout::first_epoch && s.durable_epoch <= pair_layout::last_epoch &&
                       s.durable_end >= pair_layout::records_offset && s.durable_end <= layout::file_limit &&
                       s.void_epoch <= s.durable_epoch && s.records <= most_records(s.durable_end) &&
@@ -311,22 +311,22 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_fields(const Superbl
     return good ? Failure{} : Failure{errc::corrupt, "the superblock contradicts itself"};
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::has_stamp() const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::has_stamp() const noexcept {
     return region_.load_word(pair_shared::stamp) == stamp_word();
 }
 
 /// Before anything is stored: read-only handles that look at the file as it was see by this that it changes.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::announce_opening() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::announce_opening() noexcept {
     region_.publish_word(pair_shared::opening, shared_word(pair_shared::opening) + 1);
 }
 
 /// Brings the shared area to the state of a superblock.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Superblock& s,
-                                                                     std::uint64_t durable_generation,
-                                                                     bool keep_failed) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::initialise_shared(const Superblock& s,
+                                                                    std::uint64_t durable_generation,
+                                                                    bool keep_failed) noexcept {
     region_.publish_word(pair_shared::stamp, stamp_word());
     region_.publish_word(pair_shared::journal_valid, 0);
     region_.publish_word(pair_shared::live_end, s.durable_end);
@@ -345,16 +345,16 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::initialise_shared(const Super
 }
 
 /// Lock word and counters, which a death may have left taken and odd.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::make_usable() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::make_usable() noexcept {
     region_.publish_word(pair_shared::lock, shared_word(pair_shared::lock) & ~std::uint64_t{0xff});
     writers_.set_byte(owner_byte_);
     versions_.make_even();
 }
 
 /// From the index alone, so that opening does not take longer for more records.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::count_used_lengths() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::count_used_lengths() noexcept {
     std::uint32_t used = 0;
     for (std::uint32_t group = 0; group < layout::group_count; ++group) {
         const std::uint64_t slots = layout::slot_offset(group * layout::buckets_per_group);
@@ -364,8 +364,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::count_used_lengths() noexcept
     region_.publish_word(pair_shared::lengths, used);
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::close() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::close() noexcept {
     if (is_foreign_process()) {
         durability_.forget_thread();  // the file is the parent's: touch nothing, let the mapping go
     } else if (file_.is_open()) {

@@ -7,6 +7,8 @@
 //   index slot of which one half is 0 and whose check   becomes 0, if all records that the superblock counts are
 //   fails                                               reached without it: it was torn (a slot can straddle two words)
 //   slot of epoch D + 1                                 becomes empty
+//   slot of epoch D that the superblock names, not      becomes empty: it was torn in a sync of one flush, which had
+//   as it is named                                      not returned [one-flush]
 //   good header and wrong checksum beside a valid       becomes empty: it was being written
 //   newer slot
 //
@@ -15,7 +17,8 @@
 //
 // Then the shared area is made anew, and the superblock copy that is not the one found is written, with the same D and
 // E and with this boot and place as the sign that recovery is complete; a flush. Cut short, it starts again. One flush
-// comes before: what the power cut left of the superblocks is mended, and could be joined with what is written next.
+// comes before: what the power cut left of the superblocks is mended, and could be joined with what is written next;
+// and a slot is emptied by what one superblock names, which the next, on the device before it, would not name.
 //
 // [failed] After a failed flush the memory is no better than after a power cut, and the device may hold other bytes
 // than a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its
@@ -34,8 +37,8 @@
 namespace kvs::detail {
 
 /// All processes were killed, the machine went on: what the shared area says still holds. `check_left` came before.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::resume_after_kill() {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::resume_after_kill() {
     bool is_sound = true;
     const bool has_journal = journal_.find(file_bytes_, is_sound);
     if (has_journal) journal_.apply();
@@ -53,13 +56,14 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::resume_after_kill() {
         return write_superblock(false, epoch_to_sync(), shared_word(pair_shared::live_end));
     }
     if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
-    return make_sure();
+    // A sync of one flush writes a superblock without one before: so what was mended of them is flushed here.
+    return make_sure(recovery_.mended_superblocks + recovery_.damaged_superblocks != 0);
 }
 
 /// The shared area is checked like the file, for anybody may have written it: as it will be when the journal has been
 /// applied and D and E are those of the superblock that counts. Changes nothing.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_left(const Superblock& counting) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock& counting) noexcept {
     Superblock left;
     left.durable_epoch = shared_word(pair_shared::durable_epoch);
     left.durable_end = shared_word(pair_shared::live_end);
@@ -82,8 +86,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::check_left(const Superbloc
 /// Images may go to index slots, to the words of the shared area that changes keep there, which `left` takes over, and
 /// to records below the live end that the entry sets; and a journal behind the records lies behind that, else its own
 /// images could change it while it is applied.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::check_journal(Superblock& left) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::check_journal(Superblock& left) const noexcept {
     bool good = journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t image) {
         if (bytes != 8) return;
         if (offset == pair_shared::live_end) left.durable_end = region_.load_word(image);
@@ -105,8 +109,8 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::check_journal(Superblock& lef
     return good;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& superblock, bool after_failure) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& superblock, bool after_failure) {
     const std::uint64_t end = superblock.durable_end;
     Superblock found = superblock;
     found.records = found.keys = 0;
@@ -134,7 +138,7 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& 
             if (walk.next()) {
                 const Place place{walk.record(), length};
                 ++found.records;
-                mend_record(bucket, place, superblock.durable_epoch);
+                mend_record(place, superblock);
                 if (look(place).state == View::State::live) ++found.keys;
                 continue;
             }
@@ -164,9 +168,11 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::recover(const Superblock& 
 }
 
 /// One record: see the table above.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::mend_record(std::uint32_t, const Place& place,
-                                                               std::uint64_t durable_epoch) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::mend_record(const Place& place, const Superblock& superblock) {
+    const std::uint64_t durable_epoch = superblock.durable_epoch;
+    std::uint64_t key[KeyType::word_count];
+    load_key_words(place.record, key);
     bool damaged = false;
     for (unsigned which = 0; which < 2; ++which) {
         const std::uint64_t slot = slot_at(place, which);
@@ -177,10 +183,13 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::mend_record(std::uint32_t, co
         } else if (header.epoch() == durable_epoch + 1) {
             region_.publish_word(slot, 0);
             ++recovery_.rolled_back;
+        } else if (header.epoch() == durable_epoch && slot == superblock.lone_slot &&
+                   (region_.template load<8>(slot + 8) != superblock.lone_content ||
+                    !is_intact(place, which, header, key))) {
+            region_.publish_word(slot, 0);
+            ++recovery_.rolled_back;
         }
     }
-    std::uint64_t key[KeyType::word_count];
-    load_key_words(place.record, key);
     const std::uint64_t voided = shared_word(pair_shared::void_epoch);
     bool intact[2] = {};
     std::uint64_t epochs[2] = {};
@@ -203,9 +212,9 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::mend_record(std::uint32_t, co
     recovery_.damaged_records += damaged ? 1 : 0;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Superblock& found,
-                                                                      bool after_failure) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::finish_recovery(const Superblock& found,
+                                                                     bool after_failure) noexcept {
     Superblocks<Region> superblocks(region_);
     Superblock counting;
     unsigned copy = 0;
@@ -230,8 +239,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::finish_recovery(const Supe
 
 /// Both superblocks are gone: a state is made up from what the records say. D is the largest epoch of a whole slot, so
 /// that nothing is rolled back; what `clear` made void is back.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::salvage(const Options&, Superblock& superblock) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(const Options&, Superblock& superblock) {
     superblock.checksum_id = SlotSum::id;
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;

@@ -21,8 +21,8 @@
 namespace kvs::detail {
 
 /// Joins the handles that have the file open: under the gate, so that none of them is opening or closing it.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::attach(const Options& options) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::attach(const Options& options) {
     if (options.mode == Mode::create_new) return {errc::already_exists, "somebody else created the file just now"};
     if (Failure failure = refresh_size()) return failure;
     Superblock superblock;
@@ -51,21 +51,21 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::attach(const Options& opti
 }
 
 /// Nobody has the byte: the kernel freed it, or its handle did, which clears the lock word before.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::is_owner_dead(void* engine, unsigned byte) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::is_owner_dead(void* engine, unsigned byte) noexcept {
     const auto& self = *static_cast<PairEngine*>(engine);
     auto held = Platform::Lock::none;
     if (self.file_.lock_of_others(pair_layout::owner_locks + byte, held)) return false;
     return held == Platform::Lock::none;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::take_over(void* engine) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::take_over(void* engine) noexcept {
     static_cast<PairEngine*>(engine)->finish_for_dead();
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::finish_for_dead() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
     if (refresh_size()) return poison();
     bool is_sound = true;
     if (journal_.find(file_bytes_, is_sound)) {
@@ -80,8 +80,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::finish_for_dead() noexcept {
 }
 
 /// The writer that a reader waits for may be dead, or asleep.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::help_reader(void* engine) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noexcept {
     auto& self = *static_cast<PairEngine*>(engine);
     constexpr std::uint64_t nap = 50'000;  // nanoseconds
     if (self.read_only_) return self.help_view();
@@ -93,9 +93,10 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::help_reader(void* engine) noe
 /// A writer stores the number of changes before it gives the lock back, and looks behind that for who sleeps; who goes
 /// to sleep says so before it looks at the number. So one of them sees the other. A read-only handle cannot say so, and
 /// looks from time to time.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-std::uint64_t PairEngine<KeyLen, Sharing, Index, Platform>::wait_for_change(
-    std::uint64_t seen, std::uint64_t nanoseconds, const std::atomic<bool>& stopping) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::wait_for_change(std::uint64_t seen,
+                                                                           std::uint64_t nanoseconds,
+                                                                           const std::atomic<bool>& stopping) noexcept {
     constexpr std::uint64_t longest = std::uint64_t{1} << 60;
     constexpr std::uint64_t nap = 10'000'000;
     constexpr std::uint64_t slice = 1'000'000'000;  // for a wake-up between the look at `stopping` and the sleep
@@ -113,8 +114,8 @@ std::uint64_t PairEngine<KeyLen, Sharing, Index, Platform>::wait_for_change(
     }
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::close_shared() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::close_shared() noexcept {
     for (bool is_synced = false;; is_synced = true) {
         // What fails here is a promise for the time after `sync()`, and there is nobody to tell. The next open finds a
         // store whose process died.

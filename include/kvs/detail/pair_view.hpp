@@ -31,8 +31,8 @@
 
 namespace kvs::detail {
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_view(const Options& options) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_view(const Options& options) {
     salvages_ = options.salvage;
     if (Failure failure = file_.open(path_.c_str(), Platform::Access::read, Platform::Creation::never, 0))
         return failure;
@@ -42,8 +42,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::open_view(const Options& o
     return failure;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-auto PairEngine<KeyLen, Sharing, Index, Platform>::note_view() const noexcept -> ViewNote {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+auto PairEngine<KeyLen, Sharing, Form, Platform>::note_view() const noexcept -> ViewNote {
     ViewNote note;
     while (((note.number = view_.load(std::memory_order_acquire)) & 1) != 0)
         const Guard<typename Platform::Mutex> made_anew(renewing_);
@@ -53,8 +53,8 @@ auto PairEngine<KeyLen, Sharing, Index, Platform>::note_view() const noexcept ->
 }
 
 /// After an operation. Its loads were acquiring ones, so these come later.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-bool PairEngine<KeyLen, Sharing, Index, Platform>::is_still(const ViewNote& noted) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::is_still(const ViewNote& noted) const noexcept {
     if (!is_view_good_.load(std::memory_order_relaxed) || view_.load(std::memory_order_relaxed) != noted.number ||
         stamps_.load_word(pair_shared::opening) != noted.opening)
         return false;
@@ -62,8 +62,8 @@ bool PairEngine<KeyLen, Sharing, Index, Platform>::is_still(const ViewNote& note
            stamps_.load_word(pair_shared::lock) == orphaned_lock_.load(std::memory_order_relaxed);
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::renew_view(const ViewNote& noted) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::renew_view(const ViewNote& noted) const {
     const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
     if (is_still(noted)) return {};
     if (view_.load(std::memory_order_relaxed) != noted.number) return {};  // another thread has made one
@@ -72,8 +72,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::renew_view(const ViewNote&
 }
 
 /// Makes views until one was made without anybody opening the file meanwhile.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::make_view() {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::make_view() {
     is_view_good_.store(false, std::memory_order_relaxed);
     view_.fetch_add(1, std::memory_order_acq_rel);
     Failure failure;
@@ -99,8 +99,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::make_view() {
     return failure;
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::look_for_writers(ViewKind& kind) const noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::look_for_writers(ViewKind& kind) const noexcept {
     using Lock = typename Platform::Lock;
     // An opener holds the presence exclusively for a moment after the gate was looked at, and before it.
     constexpr int looks = 20;
@@ -121,8 +121,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::look_for_writers(ViewKind&
     return {errc::in_use, "another handle, of this or another process, has the file open and does not share it"};
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::fill_view(ViewKind kind) {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::fill_view(ViewKind kind) {
     recovery_ = {};
     hints_.clear();  // a file that went back to its last sync may have other records where they were
     if (Failure failure = map_view(kind != ViewKind::live)) return failure;
@@ -133,8 +133,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::fill_view(ViewKind kind) {
     return open_content(options, false);
 }
 
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::map_view(bool is_private) noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::map_view(bool is_private) noexcept {
     if (region_.is_mapped()) return file_.map_again(layout::file_limit, is_private, region_.base());
     std::byte* base = nullptr;
     if (Failure failure = is_private ? file_.map_private(layout::file_limit, base)
@@ -145,8 +145,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::map_view(bool is_private) 
 }
 
 /// The file as others have it; nothing of it is stored to.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::join_live() {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::join_live() {
     Superblock superblock;
     bool salvaged = false;
     if (Failure failure = check_identity({}, superblock, salvaged)) return failure;
@@ -164,8 +164,8 @@ Failure PairEngine<KeyLen, Sharing, Index, Platform>::join_live() {
 }
 
 /// A reader waits for an odd counter.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::help_view() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::help_view() noexcept {
     constexpr std::uint64_t nap = 50'000;  // nanoseconds
     const unsigned owner = WriterLock::owner_of(stamps_.watch_word(pair_shared::lock));
     if (view_kind_.load(std::memory_order_relaxed) != ViewKind::live || owner == 0 || !is_owner_dead(this, owner))
@@ -174,8 +174,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::help_view() noexcept {
 }
 
 /// Finishes a dead writer's work in memory of this process. Whoever does it in the file changes the lock word.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-void PairEngine<KeyLen, Sharing, Index, Platform>::adopt_orphan() noexcept {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::adopt_orphan() noexcept {
     const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
     if (view_kind_.load(std::memory_order_relaxed) != ViewKind::live) return;  // another thread did
     const std::uint64_t word = stamps_.watch_word(pair_shared::lock);
@@ -198,8 +198,8 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::adopt_orphan() noexcept {
 }
 
 /// What `undisturbed` does between two attempts: waits for the writer, finishes a dead one's work, or renews the view.
-template <std::size_t KeyLen, class Sharing, class Index, class Platform>
-Failure PairEngine<KeyLen, Sharing, Index, Platform>::await_quiet(const ViewNote& noted, bool is_writing) const {
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::await_quiet(const ViewNote& noted, bool is_writing) const {
     constexpr std::uint64_t nap = 1'000'000;  // nanoseconds
     if (is_writing) const_cast<PairEngine&>(*this).help_view();
     if (!is_still(noted)) return renew_view(noted);

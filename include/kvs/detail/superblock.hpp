@@ -42,6 +42,8 @@ struct Superblock {
     bool clean = false;
     FilePlace place{};
     std::uint64_t index_place[2] = {};
+    std::uint64_t lone_slot = 0;  ///< [one-flush] counts at D only with this second word; 0 = none
+    std::uint64_t lone_content = 0;
 };
 
 /// Modulo 2^64, so that a forged generation near the end of the numbers is one like any other.
@@ -79,7 +81,8 @@ inline void encode(const Superblock& s, SuperblockWords& words) noexcept {
     words[at::mount] = s.place.mount;
     words[at::index_place] = s.index_place[0];
     words[at::index_place + 1] = s.index_place[1];
-    words[at::reserved] = words[at::reserved + 1] = 0;
+    words[at::lone_slot] = s.lone_slot;
+    words[at::lone_content] = s.lone_content;
     words[at::checksum] = superblock_checksum(words);
 }
 
@@ -106,6 +109,8 @@ inline bool decode(const SuperblockWords& words, Superblock& s) noexcept {
     s.place.mount = words[at::mount];
     s.index_place[0] = words[at::index_place];
     s.index_place[1] = words[at::index_place + 1];
+    s.lone_slot = words[at::lone_slot];
+    s.lone_content = words[at::lone_content];
     return true;
 }
 

@@ -101,6 +101,7 @@ inline const Op sync{Op::Kind::sync, 0, 0, {}};
 inline const Op clear{Op::Kind::clear, 0, 0, {}};
 inline const Op reopen{Op::Kind::reopen, 0, 0, {}};
 /// A sync whose n-th flush fails, and what is left to do then: closing and opening again. With fewer flushes, a sync.
+/// Where every write is synced, it is that of a write of key 0.
 inline Op failing_sync(unsigned n) { return {Op::Kind::failing_sync, 0, static_cast<std::uint8_t>(n), {}}; }
 
 using Ops = std::vector<Op>;
@@ -157,6 +158,7 @@ struct Figures {
     std::uint64_t nested = 0;              ///< of kills and power: crashes after a crash
     std::uint64_t whole_windows = 0;       ///< all images of them were made
     std::uint64_t sampled_windows = 0;
+    std::uint64_t one_flush = 0;  ///< operations of the workloads that were made durable by a single flush
     std::uint64_t powers() const { return power[0] + power[1] + power[2] + power[3]; }
 };
 
@@ -249,10 +251,11 @@ public:
         std::printf(
             "%s %s: %llu workloads; %llu kill states; power states with units of 4096: %llu, 512: %llu, "
             "64: %llu, 8: %llu; %llu of all in a crash after a crash; %llu windows whole, %llu by sample; "
-            "%llu images made twice\n",
+            "%llu images made twice; %llu operations of one flush\n",
             title, name_.c_str(), number(figures.workloads), number(figures.kills), number(figures.power[0]),
             number(figures.power[1]), number(figures.power[2]), number(figures.power[3]), number(figures.nested),
-            number(figures.whole_windows), number(figures.sampled_windows), number(figures.copies));
+            number(figures.whole_windows), number(figures.sampled_windows), number(figures.copies),
+            number(figures.one_flush));
         std::fflush(stdout);
     }
 
@@ -328,6 +331,7 @@ private:
             ++moment.started;
         }
         d.mark(moment);
+        const std::uint64_t flushes = d.flushes;
         switch (op.kind) {
             case Op::Kind::set: store->set(keys_[op.key], written[0]); break;
             case Op::Kind::erase: store->erase(keys_[op.key]); break;
@@ -337,7 +341,14 @@ private:
                 store.reset();
                 store.emplace("store", options());
                 break;
-            case Op::Kind::failing_sync: moment = sync_in_vain(store, history, op, moment); break;
+            case Op::Kind::failing_sync:
+                if (effort.sync_each) {
+                    history.apply(set(0, 0), written);
+                    ++moment.started;
+                    d.mark(moment);
+                }
+                moment = sync_in_vain(store, history, op, moment, written);
+                break;
             case Op::Kind::batch:
                 store->batch([&](auto& changes_of_batch) {
                     std::size_t value = 0;
@@ -350,22 +361,29 @@ private:
                 });
                 break;
         }
+        if (changes && d.flushes == flushes + 1) ++figures.one_flush;
+        // What changes nothing need not sync what a killed process left, either.
+        const std::size_t count = history.states.size();
+        const bool is_synced = changes && effort.sync_each && history.states[count - 1] != history.states[count - 2];
         moment.acknowledged = moment.started;
-        if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen || (changes && effort.sync_each))
-            moment.synced = moment.acknowledged;
+        if (op.kind == Op::Kind::sync || op.kind == Op::Kind::reopen || is_synced) moment.synced = moment.acknowledged;
         d.mark(moment);
     }
 
     /// [failed] The store goes back to a state at or after the last completed sync, and what it goes back to is on the
     /// device when it is open again.
-    Moment sync_in_vain(std::optional<Store>& store, History& history, const Op& op, Moment moment) {
+    Moment sync_in_vain(std::optional<Store>& store, History& history, const Op& op, Moment moment,
+                        const std::vector<kvs::Value>& written) {
         Disk& d = disk();
         std::error_code error;
         d.flushes_until_failure = op.form;
-        store->sync(error);
+        if (written.empty())
+            store->sync(error);
+        else
+            store->set(keys_[0], written[0], error);
         if (std::exchange(d.flushes_until_failure, 0) != 0) {
             if (error) throw std::runtime_error("a sync failed for no reason");
-            moment.synced = moment.acknowledged;
+            moment.synced = moment.started;
             return moment;
         }
         if (!error) throw std::runtime_error("a flush failed and sync() did not tell");

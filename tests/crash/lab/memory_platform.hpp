@@ -202,6 +202,7 @@ struct Disk {
     std::uint64_t number = 0;              ///< of the next "arbitrary" number: the same in a replay
     std::vector<Event>* events = nullptr;  ///< of the first file, while it is not null
     Moment moment{};
+    std::uint64_t flushes = 0;                // so far, of all files
     std::uint64_t flushes_until_failure = 0;  ///< 0 = none fails; 1 = the next one does
     std::vector<std::string> violations;      ///< of the seam: stores outside of the file
     unsigned naps = 0;                        ///< how often a handle slept
@@ -353,6 +354,7 @@ struct LabPlatform : kvs::detail::PosixPlatform {
     static int flush(File file) noexcept {
         MemoryFile& target = *disk().file_of(file);
         Event event;
+        ++disk().flushes;
         const bool fails = disk().flushes_until_failure != 0 && --disk().flushes_until_failure == 0;
         event.kind = fails ? Event::Kind::failed_flush : Event::Kind::flush;
         if (fails) disk().moment.acknowledged = disk().moment.synced;  // the promise now: the last completed sync

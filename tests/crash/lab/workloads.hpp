@@ -19,6 +19,13 @@ inline Ops small_alphabet() {
 /// Syncs whose first or second flush fails.
 inline Ops failing_alphabet() { return {set(0, 0), set(1, 1), erase(0), sync, failing_sync(1), failing_sync(2)}; }
 
+/// [one-flush] What comes before and after a write that one flush makes durable: the same key again, one just inserted,
+/// the neighbour, another length, a deletion, `clear`, a close, a batch that begins and ends like a write alone.
+inline Ops lone_alphabet() {
+    return {set(0, 0),          set(1, 0), set(0, 1), set(2, 5), erase(0), batch({set(0, 0), set(1, 0)}),
+            batch({set(0, 0)}), clear,     reopen};
+}
+
 /// Files to begin with: none at all; an empty one; two keys of a bucket; one of them erased for good, its record to be
 /// taken over; values of both lengths, changed before and after a sync; a cleared one.
 template <class Use>

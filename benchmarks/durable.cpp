@@ -1,0 +1,104 @@
+// A durable write: `set` under `sync_each` beside a commit of LMDB that waits for the device. On the file system of the
+// current directory, not in memory, and by the clock on the wall, for what takes the time is the device. The two take
+// turns with every single write.
+#include <fmt/format.h>
+#include <lmdb.h>
+#include <kvs/kvs.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "contenders.hpp"
+#include "measure.hpp"
+
+namespace kvs_bench {
+
+namespace {
+
+constexpr double goal = 0.6;
+
+void check(int error) {
+    if (error != MDB_SUCCESS) throw std::runtime_error(std::string("LMDB: ") + mdb_strerror(error));
+}
+
+/// With LMDB's own defaults: two writes and a flush for a commit.
+class DurableLmdb {
+public:
+    explicit DurableLmdb(const std::filesystem::path& dir) {
+        check(mdb_env_create(&env_));
+        check(mdb_env_set_mapsize(env_, std::size_t{16} << 20));
+        check(mdb_env_open(env_, dir.c_str(), 0, 0600));
+        MDB_txn* txn = nullptr;
+        check(mdb_txn_begin(env_, nullptr, 0, &txn));
+        check(mdb_dbi_open(txn, nullptr, 0, &dbi_));
+        for (const auto& [key, value] : workload().inserted) put(txn, key, value);
+        check(mdb_txn_commit(txn));
+    }
+    DurableLmdb(const DurableLmdb&) = delete;
+    DurableLmdb& operator=(const DurableLmdb&) = delete;
+    ~DurableLmdb() { mdb_env_close(env_); }
+
+    void set(const std::string& key, std::uint64_t value) {
+        MDB_txn* txn = nullptr;
+        check(mdb_txn_begin(env_, nullptr, 0, &txn));
+        put(txn, key, value);
+        check(mdb_txn_commit(txn));
+    }
+
+private:
+    void put(MDB_txn* txn, const std::string& key, std::uint64_t value) {
+        MDB_val name{key.size(), const_cast<char*>(key.data())};
+        MDB_val data{sizeof value, &value};
+        check(mdb_put(txn, dbi_, &name, &data, 0));
+    }
+
+    MDB_env* env_ = nullptr;
+    MDB_dbi dbi_ = 0;
+};
+
+template <class Write>
+double microseconds_of(const Write& write) {
+    const auto start = std::chrono::steady_clock::now();
+    write();
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median_of(std::vector<double> times) {
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+}
+
+}  // namespace
+
+void compare_durable(bool quick) try {
+    const kvs_test::TempDir dir(std::filesystem::current_path());
+    {
+        kvs::Store<32> filled(dir.file(), {.sync = kvs::sync_manual});
+        for (const auto& [key, value] : workload().inserted) filled.set(key, value);
+    }
+    kvs::Store<32> store(dir.file(), {.sync = kvs::sync_each});
+    DurableLmdb lmdb(dir.path());
+    std::vector<double> ours, theirs;
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < (quick ? 5u : 400u); ++i) {
+        const std::string& key = workload().used[i];
+        ++value;
+        ours.push_back(microseconds_of([&] { store.set(key, value); }));
+        theirs.push_back(microseconds_of([&] { lmdb.set(key, value); }));
+    }
+    const double ratio = median_of(ours) / median_of(theirs);
+    fmt::print("\na durable set, on the file system of {}: {:.0f} µs; LMDB: {:.0f} µs; ratio {:.3f}, goal {:.2f}  {}\n",
+               std::filesystem::current_path().string(), median_of(ours), median_of(theirs), ratio, goal,
+               ratio <= goal ? "met" : "NOT MET");
+} catch (const std::exception& error) {
+    fmt::print("\ndurable writes could not be measured: {}\n", error.what());
+}
+
+}  // namespace kvs_bench
