@@ -460,7 +460,8 @@ public:
     ///     auto [x, y] = store.view([](const auto& s) { return std::pair(s.get_or("x", 0), s.get_or("y", 0)); });
     ///
     /// It runs without a lock and again if somebody wrote in between; after some attempts it takes the writers' lock,
-    /// so it must not write to the store. What it throws comes through. Stores with `AbBackup` only.
+    /// so it must not write to the store. What it throws comes through. A read-only handle cannot take that lock, and
+    /// fails with `in_use` if others write without a pause. Stores with `AbBackup` only.
     template <class Function>
     auto view(Function&& function) const {
         static_assert(detail::has_pairs<Policies>,

@@ -238,10 +238,12 @@ public:
     std::uint32_t note_buckets(std::uint32_t low_bits) const noexcept { return versions_.note(low_bits); }
 
     /// Runs `function` while nobody changes anything: repeats it if somebody did, and after some attempts takes the
-    /// writers' lock.
+    /// writers' lock. A read-only handle has none, waits for a pause, and gives up after some tenths of a second.
     template <class Function>
     auto view(const Function& function) const {
         constexpr int attempts = 16;
+        constexpr int attempts_of_readers = 4000;
+        constexpr std::uint64_t nap = 50'000;  // nanoseconds
         for (int i = 0; has_versions && (i < attempts || read_only_); ++i) {
             const ViewNote noted = note_view();
             const std::uint64_t changes = version();
@@ -256,8 +258,11 @@ public:
                 if (is_quiet()) throw;
             }
 #endif
-            if (read_only_ && !is_still(noted)) ignore(renew_view(noted));  // what cannot be had, the reads will say
-            Platform::yield();
+            // By a note of now: the function's reads may have tried to make the view anew, in vain.
+            if (read_only_ && !is_still(noted))
+                if (const Failure failure = renew_view(note_view())) raise(failure, path_);
+            if (i == attempts_of_readers) raise(others_write(), path_);
+            i < attempts ? Platform::yield() : Platform::sleep(nap);
         }
         const Guard<WriterLock> no_writer(writers_);
         return function();
@@ -577,8 +582,9 @@ private:
             }
             if (Failure failure = await_quiet(noted, is_writing)) return failure;
         }
-        return {errc::in_use, "others write to the store all the time"};
+        return others_write();
     }
+    static Failure others_write() noexcept { return {errc::in_use, "others write to the store all the time"}; }
     Failure await_quiet(const ViewNote& noted, bool is_writing) const;
 
     // ---- look-ups --------------------------------------------------------------------------------------------------
