@@ -468,6 +468,7 @@ public:
                       "kvs::Store::view: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
                       "out.");
         check(check_open());
+        check(core_->engine.check_process());
         using Result = std::invoke_result_t<Function&, const BasicStore&>;
         if constexpr (std::is_void_v<Result>)
             core_->engine.view([&] { return function(*this), true; });

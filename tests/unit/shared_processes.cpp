@@ -101,8 +101,10 @@ void expect_forked(S& s, Complaints& complaints) {
     expect("clear", error_of([&](auto& e) { s.clear(e); }));
     expect("sync", error_of([&](auto& e) { s.sync(e); }));
     expect("set_if_absent", error_of([&](auto& e) { s.set_if_absent("n", 2, e); }));
-    expect("read_modify_write",
-           error_of([&](auto& e) { s.read_modify_write("n", [](std::optional<int>) { return 3; }, e); }));
+    expect("read_modify_write", error_of([&](auto& e) {
+               s.read_modify_write(
+                   "n", [](std::optional<int>) { return 3; }, e);
+           }));
     expect("verify", error_of([&](auto& e) { s.verify(e); }));
     expect("repair", error_of([&](auto& e) { s.repair(e); }));
     expect("copy_to", error_of([&](auto& e) { s.copy_to("/nowhere", e); }));
@@ -161,6 +163,8 @@ TEST_CASE("the child of a fork is told so, opens its own handle, and leaves the 
     CHECK(Store(path, manual).recovery().outcome == Outcome::clean);
 }
 
+// It closed its copies of the descriptors, but kept the mapping, and the kernel frees a lock of an open file
+// description only when nothing holds that any more, a mapping included.
 TEST_CASE("a child does not keep the locks of a parent that died", "[shared][fork]") {
     TempDir dir;
     const std::string path = dir.file();
@@ -332,9 +336,9 @@ TEST_CASE("a copy made by other means while the file is in use opens as after a 
         CHECK(!look.recovery().attached);
         look.verify(error);
         for (auto it = look.begin(error); it != look.end(); it.increment(error)) {
+            if (error) continue;
             const auto value = it->value();
-            if (!error && kvs::is_text(value.type()))
-                CHECK(value.text().find_first_not_of('x') == std::string_view::npos);
+            if (kvs::is_text(value.type())) CHECK(value.text().find_first_not_of('x') == std::string_view::npos);
         }
     }
     done = true;
@@ -537,7 +541,8 @@ TEST_CASE("many processes open and close at the same time: no error, and clean i
                 complaints.unless(s.recovery().attached || s.recovery().outcome == Outcome::clean ||
                                       s.recovery().outcome == Outcome::created,
                                   "it was not closed cleanly");
-                s.read_modify_write("n", [](std::optional<int> n) { return n.value_or(0) + 1; }, error);
+                s.read_modify_write(
+                    "n", [](std::optional<int> n) { return n.value_or(0) + 1; }, error);
                 complaints.unless(!error, "set: " + error.message());
                 if (i % 10 == 0) s.set("p" + std::to_string(p), std::string(static_cast<std::size_t>(i), 'x'), error);
                 complaints.unless(!error, "set: " + error.message());

@@ -44,7 +44,8 @@ TEST_CASE("read_modify_write returns a value-initialised value with an error", "
     TempDir dir;
     kvs::Store<16> s(dir.file(), manual);
     std::error_code error;
-    CHECK(s.read_modify_write("t", [](std::optional<std::string>) { return std::string(70'000, 't'); }, error) == "");
+    CHECK(s.read_modify_write(
+              "t", [](std::optional<std::string>) { return std::string(70'000, 't'); }, error) == "");
     CHECK(error == kvs::make_error_code(kvs::errc::value_too_long));
     CHECK(!s.contains("t"));
 }

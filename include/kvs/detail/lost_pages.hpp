@@ -5,6 +5,8 @@
 // access goes on, and notes here that the mapping is no longer the file. Whoever used the mapping looks for that note
 // when it is done, and believes nothing of what it read or stored if there is one.
 //
+// The child of a fork, too, asks for all of them (`Forks` in platform_posix.hpp).
+//
 // The notes are read by a signal handler, in the middle of anything: they are never freed, but used again, and nobody
 // takes a lock.
 //
@@ -78,6 +80,15 @@ public:
                 is_ours = true;
             }
         return is_ours;
+    }
+
+    /// Calls `visit(begin, bytes)` for every mapping.
+    template <class Visit>
+    static void visit_all(const Visit& visit) noexcept {
+        for (Chunk* chunk = &first_; chunk != nullptr; chunk = chunk->next.load(std::memory_order_acquire))
+            for (MappingNote& note : chunk->notes)
+                if (const std::uintptr_t begin = note.begin_.load(std::memory_order_acquire); begin != 0)
+                    visit(reinterpret_cast<void*>(begin), note.bytes_.load(std::memory_order_acquire));
     }
 
 private:

@@ -244,7 +244,8 @@ public:
         constexpr int attempts = 16;
         constexpr int attempts_of_readers = 4000;
         constexpr std::uint64_t nap = 50'000;  // nanoseconds
-        for (int i = 0; has_versions && (i < attempts || read_only_); ++i) {
+        if constexpr (!has_versions) return function();  // of one thread: it is the one that would change something
+        for (int i = 0; i < attempts || read_only_; ++i) {
             const ViewNote noted = note_view();
             const std::uint64_t changes = version();
             const auto is_quiet = [&] { return version() == changes && (!read_only_ || is_still(noted)); };

@@ -33,15 +33,17 @@
 
 #include <kvs/detail/bus_errors_posix.hpp>
 #include <kvs/detail/incidents.hpp>
+#include <kvs/detail/lost_pages.hpp>
 
 namespace kvs::detail {
 
 static_assert(sizeof(std::size_t) >= 8, "kvs: the whole file is mapped at once, which takes 64-bit addresses.");
 static_assert(sizeof(off_t) >= 8, "kvs: files of 4 GiB need a 64-bit off_t. Compile with -D_FILE_OFFSET_BITS=64.");
 
-/// What a fork has to know. The child of a fork has copies of all descriptors, and a byte lock is freed by the kernel
-/// when the last of them is closed: a child that kept its copies would keep the locks of a parent that died. So it
-/// closes those of stores before anything else runs in it.
+/// What a fork has to know. The child of a fork has copies of all descriptors and mappings, and a byte lock is freed by
+/// the kernel when the last of them is gone: a child that kept its copies would keep the locks of a parent that died.
+/// So before anything else runs in it, it closes those descriptors, and has NULs in place of those mappings: the
+/// parent's handles, which do nothing there, still have memory where they look.
 class Forks {
 public:
     /// An open file of a store, known from `add` to `remove`.
@@ -86,7 +88,15 @@ private:
             *file.descriptor = -1;
             file = {};
         }
+        MappingNotes::visit_all(drop_mapping);
         ::pthread_mutex_unlock(&mutex_);
+    }
+    static void drop_mapping(void* begin, std::size_t bytes) noexcept {
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+#if defined(MAP_NORESERVE)
+        flags |= MAP_NORESERVE;
+#endif
+        ::mmap(begin, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     }
 
     static inline pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
