@@ -544,6 +544,8 @@ private:
     Failure join_live();
     void adopt_orphan() noexcept;
     void help_view() noexcept;
+    bool is_view_over() const noexcept;
+    void replace_view() noexcept;
 
     /// Runs an operation on everything while nobody changes anything: under the writers' lock, or, for a read-only
     /// handle, until no writer came in between.
