@@ -814,6 +814,7 @@ private:
     void read_place(const typename Platform::FileId& id) noexcept;
     void announce_opening() noexcept;
     Failure was_never_created(bool& answer);
+    Failure find_superblock(bool& found) const noexcept;
     Failure create(const Options& options);
     Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
     Failure check_fields(const Superblock& superblock) const noexcept;
