@@ -11,4 +11,7 @@ void add_sqlite();
 /// Apart from them: measures durable writes and prints how they compare.
 void compare_durable(bool quick);
 
+/// Measures what sharing costs and prints it; see sharing.cpp.
+void compare_sharing(bool quick);
+
 }  // namespace kvs_bench

@@ -61,7 +61,10 @@ int main(int argc, char** argv) {
     benchmark::RunSpecifiedBenchmarks(&collector);
     kvs_bench::print_times(collector.times());
     kvs_bench::print_ratios(collector.times());
-    if (argc <= (is_quick ? 2 : 1)) kvs_bench::compare_durable(is_quick);
+    if (argc <= (is_quick ? 2 : 1)) {
+        kvs_bench::compare_durable(is_quick);
+        kvs_bench::compare_sharing(is_quick);
+    }
 
     if (kvs_bench::failures() != 0)
         fmt::print(stderr, "\nFAILED: {} benchmark runs had wrong results or could not be done.\n",

@@ -20,6 +20,7 @@
 #include <kvs/type.hpp>      // IWYU pragma: export
 #include <kvs/value.hpp>     // IWYU pragma: export
 #include <kvs/version.hpp>   // IWYU pragma: export
+#include <kvs/watch.hpp>     // IWYU pragma: export
 #include <kvs/weights.hpp>   // IWYU pragma: export
 
 #endif  // KVS_KVS_HPP

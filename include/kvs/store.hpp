@@ -126,8 +126,9 @@ concept Buffer = std::is_convertible_v<T&&, std::span<char>> || std::is_converti
 ///   child of a fork and `not_found` after a move; operations with a key also with `key_empty`, `key_too_long` and
 ///   `not_text`; those that write with `read_only`, `not_durable`, `disk_full` and `io_error`. What else a function
 ///   fails with stands beside it. A failed operation changes nothing, unless it says so.
-/// * With `SharedThreads`, every function but construction, destruction and moving may be called from any thread at any
-///   time. Reads take no lock. With `Unshared`, one thread at a time.
+/// * Every function but construction, destruction and moving may be called from any thread at any time. Reads take no
+///   lock and store nothing that others see. With `SharedProcesses`, the default, up to 255 handles of any processes
+///   have the file open; what one of them sets, all of them see at once. With `Unshared`, one thread at a time.
 template <std::size_t KeyLen, class Policies>
 class BasicStore {
     static_assert(KeyLen >= 1 && KeyLen <= detail::layout::longest_key,

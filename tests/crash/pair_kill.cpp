@@ -89,3 +89,23 @@ TEST_CASE("a store killed between any two stores: batches larger than the journa
     huge_batches(lab);
     finish(lab);
 }
+
+TEST_CASE("a process killed between any two stores, and others that go on", "[pair_kill]") {
+    Effort effort = kills();
+    effort.survivor = true;
+    Lab<kvs::Store<8, LabPlatform>> lab("8survived", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 2);
+    random_sequences(lab, kvs_test::rounds(20, 300), 20);
+    finish(lab);
+    CHECK(lab.figures.kills > 1000);
+}
+
+TEST_CASE("a process killed between any two stores, and others that go on: every write is synced", "[pair_kill]") {
+    Effort effort = kills();
+    effort.survivor = true;
+    effort.sync_each = true;
+    Lab<kvs::Store<8, LabPlatform>> lab("8each-survived", chosen_keys<8>(3, 1), effort);
+    every_sequence(lab, 1, lone_alphabet());
+    random_sequences(lab, kvs_test::rounds(10, 300), 20);
+    finish(lab);
+}

@@ -108,6 +108,16 @@ TEST_CASE("sync_each takes one flush for a value in place of a durable one, and 
     CHECK(flushes_of([&] { store.set("b", 3); }) == 1);
     CHECK(store.verify().ok());
 
+    // What another handle changed counts too.
+    Store another(path, each), unsynced(path, manual);
+    CHECK(flushes_of([&] { another.set("b", 4); }) == 1);
+    CHECK(flushes_of([&] { store.set("b", 5); }) == 1);
+    unsynced.set("b", 6);
+    CHECK(flushes_of([&] { store.set("b", 7); }) == 2);
+    unsynced.set("b", 8);
+    CHECK(flushes_of([&] { another.set("a", std::uint64_t{4}); }) == 2);
+    CHECK(flushes_of([&] { another.set("a", std::uint64_t{5}); }) == 1);
+
     Store by_hand(dir.file("manual"), manual);
     by_hand.set("a", 1);
     by_hand.sync();

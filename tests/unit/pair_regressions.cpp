@@ -3,6 +3,7 @@
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/kvs.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <initializer_list>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
@@ -328,4 +330,36 @@ TEST_CASE("killed, and the newest superblock gone: nothing acknowledged is lost"
         CHECK(store.get<int>("c") == 4);
         CHECK(store.verify().ok());
     }
+}
+
+TEST_CASE("what a dead process left is synced by the store that is opened next", "[pairs][regression]") {
+    // The open noted that something was pending, but did not start the thread that syncs; and the first write found it
+    // noted, and did not start it either. So nothing was synced before the close.
+    TempDir dir;
+    const std::string path = dir.file();
+    die_after(path, [](Store& store) { store.set("a", 1); });
+    REQUIRE(shared_word(path, shared::pending) != 0);
+    const Store store(path, {.sync = kvs::sync_every(std::chrono::milliseconds(1))});
+    for (int i = 0; i < 30000 && shared_word(path, shared::pending) != 0; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(shared_word(path, shared::pending) == 0);
+}
+
+TEST_CASE("a read-only handle does not wait for ever for a writer that came later, and died", "[pairs][regression]") {
+    // A handle that looks at a file at rest has a private mapping, whose untouched pages follow the file. A writer
+    // opened it, made a counter odd and died: in the private mapping nobody evens it.
+    TempDir dir;
+    const std::string path = dir.file();
+    Store(path, manual).set("k", 1);
+    const Store reader(path, {.mode = kvs::Mode::read_only});
+    REQUIRE(reader.get<int>("k") == 1);
+    die_after(path, [](Store& store) { store.set("k", 2); });
+    const std::uint32_t hash = Store::key_type("k").hash();
+    const std::uint64_t at = shared::counters + 4 * (hash % shared::counter_count);
+    const std::string file = contents_of(path);
+    std::uint32_t counter = 0;
+    std::memcpy(&counter, file.data() + at, 4);
+    counter |= 1;
+    change_file(path, at, std::string(reinterpret_cast<const char*>(&counter), 4));
+    CHECK(reader.get<int>("k") == 2);
 }

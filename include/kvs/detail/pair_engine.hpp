@@ -562,6 +562,8 @@ private:
     Failure join_live();
     void adopt_orphan() noexcept;
     void help_view() noexcept;
+    bool is_view_over() const noexcept;
+    void replace_view() noexcept;
 
     /// Runs an operation on everything while nobody changes anything: under the writers' lock, or, for a read-only
     /// handle, until no writer came in between.
@@ -831,6 +833,7 @@ private:
     void read_place(const typename Platform::FileId& id) noexcept;
     void announce_opening() noexcept;
     Failure was_never_created(bool& answer);
+    Failure find_superblock(bool& found) const noexcept;
     Failure create(const Options& options);
     Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
     Failure check_fields(const Superblock& superblock) const noexcept;

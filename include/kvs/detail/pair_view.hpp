@@ -26,6 +26,7 @@
 #define KVS_DETAIL_PAIR_VIEW_HPP
 
 #include <cstdint>
+#include <system_error>
 
 #include <kvs/detail/pair_engine.hpp>
 
@@ -165,14 +166,35 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::join_live() {
     return {};
 }
 
-/// A reader waits for an odd counter.
+/// A reader waits for an odd counter. In a view that is over it would wait for ever: its writer may have died since,
+/// and in a private mapping nobody evens it.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 void PairEngine<KeyLen, Sharing, Form, Platform>::help_view() noexcept {
     constexpr std::uint64_t nap = 50'000;  // nanoseconds
+    if (is_view_over()) return replace_view();
     const unsigned owner = WriterLock::owner_of(stamps_.watch_word(pair_shared::lock));
     if (view_kind_.load(std::memory_order_relaxed) != ViewKind::live || owner == 0 || !is_owner_dead(this, owner))
         return Platform::sleep(nap);
     adopt_orphan();
+}
+
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::is_view_over() const noexcept {
+    return stamps_.watch_word(pair_shared::opening) != view_opening_.load(std::memory_order_relaxed) ||
+           (view_kind_.load(std::memory_order_relaxed) == ViewKind::orphaned &&
+            stamps_.watch_word(pair_shared::lock) != orphaned_lock_.load(std::memory_order_relaxed));
+}
+
+/// For a reader in the middle of an operation, which will be repeated. If no view can be had, it at least gets counters
+/// that are even; why there is none, the repetition says.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::replace_view() noexcept {
+    const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
+    if (!is_view_over() && is_view_good_.load(std::memory_order_relaxed)) return;  // another thread did
+    std::error_code no_view;
+    if (guarded(no_view, [&] { return make_view(); })) return;
+    if ((view_.load(std::memory_order_relaxed) & 1) != 0) view_.fetch_add(1, std::memory_order_release);
+    if (!map_view(true)) versions_.make_even();
 }
 
 /// Finishes a dead writer's work in memory of this process. Whoever does it in the file changes the lock word.

@@ -3,6 +3,8 @@
 //
 //   kill    the file after the first n events, n = 0, 1, 2, ...: exactly the acknowledged operations, the one in flight
 //           whole or not at all
+//   kill, with a survivor   the same, but another handle has the file open and goes on without opening it, or a new one
+//           joins while others have it open
 //   power   between two completed flushes every unit (8, 64, 512, 4096 bytes) has any of the versions it had since the
 //           first, each for itself, and the file any length it had: exactly the state after some operation at or after
 //           the last completed sync
@@ -171,6 +173,7 @@ struct Effort {
     bool kills = true;
     bool power = true;
     bool sync_each = false;  ///< every acknowledged operation is on the device
+    bool survivor = false;   ///< another handle has the file open and goes on; kills only
 };
 
 inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
@@ -278,6 +281,8 @@ private:
         disk().store_file().load(*timeline.base);
         disk().store_file().exists = timeline.base->size != 0;
         first_op_ = first_op;
+        start_.reset();
+        disk().locks.clear();
         try {
             run(timeline, ops, true);
         } catch (const std::exception& error) {
@@ -307,6 +312,11 @@ private:
             kvs::Options how = options();
             how.weights = weights_;
             store.emplace("store", how);
+            if (effort.survivor && !start_) {
+                hold_for_survivor();
+                start_ = std::make_shared<Content>(d.store_file().content());
+                if (first_op_ == 0) timeline.first = timeline.events.size();
+            }
             for (std::size_t i = 0; i < ops.size(); ++i) {
                 if (i == first_op_) timeline.first = timeline.events.size();
                 run_one(store, history, ops[i]);
@@ -431,6 +441,7 @@ private:
             const auto name = [&] { return id + "@k" + std::to_string(i + 1); };
             const std::uint64_t chance = mix(i, timeline.events.size() * 31 + depth);
             Case one{&timeline.history, moment.acknowledged, moment.started, timeline.boot, chance, false};
+            now_ = &now;
             const Verdict verdict = examine(name, one, depth);
             file.restore(now);
             file.exists = exists;
@@ -495,6 +506,8 @@ private:
                                                     {clear, set(0, 0)},
                                                     {erase(1), sync, set(2, 0)}};
         first_op_ = SIZE_MAX;
+        disk().locks.clear();
+        if (effort.survivor) hold_for_survivor();
         try {
             run(timeline, continuations[static_cast<std::size_t>(chance >> 20) % continuations.size()], true);
         } catch (const std::exception& error) {
@@ -907,7 +920,9 @@ private:
         disk().events = nullptr;
         disk().number = one.chance;
         disk().boot = one.boot;
-        const std::string problem = problem_of(one, verdict.state);
+        disk().locks.clear();
+        const bool goes_on = effort.survivor && !one.power;  // a power cut leaves nobody
+        const std::string problem = goes_on ? problem_of_survivor(one, verdict.state) : problem_of(one, verdict.state);
         if (!problem.empty()) {
             fail(name(), problem);
             return verdict;
@@ -954,6 +969,77 @@ private:
                 std::string problem = look_closely(store, found);
                 if (!problem.empty()) return problem + " (after going on)";
                 if (store.recovery().outcome != kvs::Recovery::Outcome::clean) return "after a close it is not clean";
+            }
+            check_seam();
+        } catch (const std::exception& error) {
+            return std::string("an exception: ") + error.what();
+        }
+        return {};
+    }
+
+    // ---- survivors -------------------------------------------------------------------------------------------------
+
+    static constexpr unsigned dead_byte = 1;  ///< owner byte of the first handle that opens a file
+    static constexpr unsigned survivors_byte = 2;
+    static constexpr int survivor = -1;  ///< in place of a descriptor
+
+    static void hold(std::uint64_t byte, LabPlatform::Lock mode) {
+        disk().locks.push_back({&disk().store_file(), byte, survivor, mode});
+    }
+    /// Somebody has the file open.
+    static void hold_for_survivor() {
+        hold(kvs::detail::layout::presence_lock, LabPlatform::Lock::shared);
+        hold(layout::owner_locks + survivors_byte, LabPlatform::Lock::exclusive);
+    }
+
+    /// One that joined before the death, with what it knew then, or one that joins now and is given the dead one's
+    /// byte.
+    void emplace_survivor(std::optional<Store>& store, bool joins_now) {
+        MemoryFile& file = disk().store_file();
+        disk().locks.clear();
+        hold(kvs::detail::layout::presence_lock, LabPlatform::Lock::shared);
+        if (joins_now) {
+            hold(layout::owner_locks + survivors_byte, LabPlatform::Lock::exclusive);
+            store.emplace("store", options());
+        } else {
+            hold(layout::owner_locks + dead_byte, LabPlatform::Lock::exclusive);
+            file.load(*start_);
+            store.emplace("store", options());
+            for (const Key& key : keys_) static_cast<void>(store->value(key));
+            file.load(*now_);
+        }
+        std::erase_if(disk().locks, [](const auto& lock) { return lock.holder == survivor; });
+    }
+
+    /// What the survivor finds, whether it can go on, and whether it closes the file cleanly as the last one.
+    std::string problem_of_survivor(const Case& one, std::size_t& state) {
+        const bool everything = !only_.empty();
+        try {
+            const unsigned variants = everything ? 2 : 1;
+            for (unsigned variant = 0; variant < variants; ++variant) {
+                State found{};
+                {
+                    std::optional<Store> store;
+                    emplace_survivor(store, everything ? variant == 1 : one.chance % 2 == 1);
+                    if (one.chance % 4 < 2) store->sync();  // else the first to notice the death is a read
+                    found = read(*store, *one.history);
+                    if (!find_state(one, found, state))
+                        return "the survivor finds " + text_of(found) + ", allowed is " + text_of_range(one);
+                    if (everything || one.chance % 4 == 2) {
+                        std::string problem = look_closely(*store, found);
+                        if (!problem.empty()) return problem + " (the survivor)";
+                    }
+                    go_on(*store, found, one.chance);
+                    if (store->size() != count_of(found)) return "size() is " + std::to_string(store->size());
+                }
+                History history = *one.history;
+                for (auto& [number, value] : continued_) history.values.insert_or_assign(number, value);
+                Store store("store", options());
+                const State now = read(store, history);
+                if (now != found) return "the survivor left " + text_of(found) + ", the next one finds " + text_of(now);
+                std::string problem = look_closely(store, found);
+                if (!problem.empty()) return problem + " (after the survivor)";
+                if (store.recovery().outcome != kvs::Recovery::Outcome::clean) return "the survivor left no clean file";
             }
             check_seam();
         } catch (const std::exception& error) {
@@ -1088,6 +1174,8 @@ private:
     bool trace_ = false;
     kvs::Weights weights_{};
     std::size_t first_op_ = 0;
+    std::shared_ptr<const Content> start_;  ///< of a survivor: the file when it joined
+    const Content* now_ = nullptr;          ///< the file at the death
     Seen seen_;
     std::unordered_map<std::uint16_t, kvs::Value> continued_;
 };

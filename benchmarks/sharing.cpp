@@ -1,0 +1,121 @@
+// What sharing costs: `set` in stores of the three sharing policies, two readers beside one, and a reader beside a
+// writer that does nothing else. The cases take turns, a few milliseconds each, and are compared by their medians.
+#include <fmt/format.h>
+#include <kvs/kvs.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "contenders.hpp"
+#include "measure.hpp"
+
+namespace kvs_bench {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+const kvs::Options manual{.sync = kvs::sync_manual};
+
+double nanoseconds_since(Clock::time_point start) {
+    return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
+}
+double median_of(std::vector<double> all) {
+    std::sort(all.begin(), all.end());
+    return all[all.size() / 2];
+}
+const char* verdict(bool met) { return met ? "met" : "NOT MET"; }
+
+/// Nanoseconds for one `set`, all keys `passes` times.
+template <class Store>
+double time_sets(Store& store, unsigned passes) {
+    const auto start = Clock::now();
+    for (unsigned pass = 0; pass < passes; ++pass)
+        for (const std::string& key : workload().used) store.set(key, std::uint64_t{pass});
+    return nanoseconds_since(start) / passes / key_count;
+}
+
+/// All keys `passes` times; nanoseconds for one `get`.
+template <class Store>
+double time_gets(const Store& store, unsigned passes) {
+    const auto start = Clock::now();
+    std::uint64_t found = 0;
+    for (unsigned pass = 0; pass < passes; ++pass)
+        for (const std::string& key : workload().used) found += store.template get<std::uint64_t>(key).has_value();
+    require(found == std::uint64_t{passes} * key_count, "a key is missing");
+    return nanoseconds_since(start) / passes / key_count;
+}
+
+template <class Store>
+void fill(Store& store) {
+    for (const auto& [key, value] : workload().inserted) store.set(key, value);
+}
+
+void compare_sets(unsigned rounds, unsigned passes) {
+    const kvs_test::TempDir dir;
+    kvs::Store<32, kvs::SharedProcesses> processes(dir.file("processes"), manual);
+    kvs::Store<32, kvs::SharedThreads> threads(dir.file("threads"), manual);
+    kvs::Store<32, kvs::Unshared> alone(dir.file("alone"), manual);
+    fill(processes);
+    fill(threads);
+    fill(alone);
+    std::vector<double> with_processes, with_threads, with_nobody;
+    for (unsigned i = 0; i < rounds; ++i) {
+        with_processes.push_back(time_sets(processes, passes));
+        with_threads.push_back(time_sets(threads, passes));
+        with_nobody.push_back(time_sets(alone, passes));
+    }
+    constexpr double goal = 25;
+    const double cost = median_of(with_processes) - median_of(with_nobody);
+    fmt::print(
+        "set: SharedProcesses {:.1f} ns, SharedThreads {:.1f} ns, Unshared {:.1f} ns; sharing costs {:.1f} ns, goal "
+        "{:.0f} ns  {}\n",
+        median_of(with_processes), median_of(with_threads), median_of(with_nobody), cost, goal, verdict(cost <= goal));
+}
+
+void compare_readers(unsigned rounds, unsigned passes) {
+    const kvs_test::TempDir dir;
+    kvs::Store<32> store(dir.file(), manual);
+    fill(store);
+    std::vector<double> one, two, beside_writer;
+    for (unsigned i = 0; i < rounds; ++i) {
+        one.push_back(time_gets(store, passes));
+        double other = 0;
+        std::thread second([&] { other = time_gets(store, passes); });
+        const double mine = time_gets(store, passes);
+        second.join();
+        two.push_back((mine + other) / 2);
+        std::atomic<bool> stop{false};
+        std::thread writer([&] {
+            while (!stop) time_sets(store, 1);
+        });
+        beside_writer.push_back(time_gets(store, passes));
+        stop = true;
+        writer.join();
+    }
+    constexpr double two_goal = 1.9, beside_goal = 0.7;
+    const double together = 2 * median_of(one) / median_of(two);
+    const double kept = median_of(one) / median_of(beside_writer);
+    fmt::print("get: one reader {:.1f} ns; two readers do {:.2f} times as much, goal {:.1f}  {}\n", median_of(one),
+               together, two_goal, verdict(together >= two_goal));
+    fmt::print("get: beside a writer at full speed {:.2f} of the speed, goal {:.1f}  {}\n", kept, beside_goal,
+               verdict(kept >= beside_goal));
+}
+
+}  // namespace
+
+void compare_sharing(bool quick) try {
+    fmt::print("\n");
+    compare_sets(quick ? 2 : 31, quick ? 1 : 20);
+    compare_readers(quick ? 2 : 31, quick ? 1 : 50);
+} catch (const std::exception& error) {
+    fmt::print("\nsharing could not be measured: {}\n", error.what());
+}
+
+}  // namespace kvs_bench
