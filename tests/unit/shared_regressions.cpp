@@ -3,11 +3,13 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
@@ -78,4 +80,27 @@ TEST_CASE("view of a read-only handle fails while a store of SharedThreads has t
         expect_error(kvs::errc::in_use, {path}, [&] { reader.view([](const auto&) { return 0; }); });
     }
     CHECK(look() == 1);
+}
+
+// The end of a watch waits for a callback that is running. In the child of a fork that callback runs in the parent
+// only, and the child waited for ever.
+TEST_CASE("a watch whose callback runs while its process forks ends in the child", "[shared][regression][fork]") {
+    TempDir dir;
+    kvs::Store<16> s(dir.file(), manual);
+    std::atomic<bool> is_running{false}, may_end{false};
+    kvs::Watch one = s.watch("k", [&](const kvs::Change&) {
+        is_running = true;
+        while (!may_end) std::this_thread::yield();
+    });
+    kvs::Watch all = s.watch_all([](const kvs::Change&) {});
+    s.set("k", 1);
+    while (!is_running) std::this_thread::yield();
+    CHECK(kvs_test::in_child([&] {
+              one.stop();
+              const kvs::Store<16> gone(std::move(s));
+              return std::string();
+          }) == "");
+    may_end = true;
+    one.stop();
+    CHECK(s.get<int>("k") == 1);
 }

@@ -80,8 +80,7 @@ void until(Condition condition) {
     while (!condition()) std::this_thread::sleep_for(100us);
 }
 
-std::optional<int> one_more(std::optional<int> n) { return n.value_or(0) + 1; }
-int next_of(std::optional<int> n) { return *one_more(n); }
+int next_of(std::optional<int> n) { return n.value_or(0) + 1; }
 
 }  // namespace
 
@@ -136,8 +135,8 @@ TEST_CASE("waiting for a change ends with the change, of whoever, or with the ti
     CHECK(s.wait_for_change(seen - 1, 1h) == seen);
     for (int i = 0; i < 20; ++i) {
         const std::uint64_t before = s.version();
-        std::thread of_reader([&] { CHECK_NOTHROW(r.wait_for_change(before, 1h)); });
-        std::thread of_writer([&] { CHECK_NOTHROW(s.wait_for_change(before, 1h)); });
+        std::thread of_reader([&] { r.wait_for_change(before, 1h); });
+        std::thread of_writer([&] { s.wait_for_change(before, 1h); });
         CHECK(in_child([&] {
                   Store other(path, manual);
                   other.set("x", i);
