@@ -243,7 +243,7 @@ public:
     auto view(const Function& function) const {
         constexpr int attempts = 16;
         constexpr int attempts_of_readers = 4000;
-        constexpr std::uint64_t nap = 50'000;  // nanoseconds
+        constexpr std::uint64_t nap = 50'000;            // nanoseconds
         if constexpr (!has_versions) return function();  // of one thread: it is the one that would change something
         for (int i = 0; i < attempts || read_only_; ++i) {
             const ViewNote noted = note_view();
