@@ -10,6 +10,7 @@
 
 #include <kvs/entry.hpp>     // IWYU pragma: export
 #include <kvs/error.hpp>     // IWYU pragma: export
+#include <kvs/guard.hpp>     // IWYU pragma: export
 #include <kvs/key.hpp>       // IWYU pragma: export
 #include <kvs/options.hpp>   // IWYU pragma: export
 #include <kvs/policies.hpp>  // IWYU pragma: export

@@ -431,8 +431,7 @@ public:
     template <class T>
     bool set_if_absent(const key_type& key, const T& value, std::error_code& error) noexcept {
         bool done = false;
-        detail::guarded(error, [&] { return write_if_absent(key, value, done); });
-        return done;
+        return detail::guarded(error, [&] { return write_if_absent(key, value, done); }) && done;
     }
 
     /// Sets a key to `function(value)`, and nothing comes in between: a counter that many processes raise misses none.
@@ -453,7 +452,7 @@ public:
     template <class T = detail::FromParameter, class Function>
     auto read_modify_write(const key_type& key, Function&& function, std::error_code& error) noexcept {
         detail::ModifiedType<T, Function> value{};
-        detail::guarded(error, [&] { return modify(key, function, value); });
+        if (!detail::guarded(error, [&] { return modify(key, function, value); })) value = {};
         return value;
     }
 
@@ -462,13 +461,15 @@ public:
     ///     auto [x, y] = store.view([](const auto& s) { return std::pair(s.get_or("x", 0), s.get_or("y", 0)); });
     ///
     /// It runs without a lock and again if somebody wrote in between; after some attempts it takes the writers' lock,
-    /// so it must not write to the store. What it throws comes through. Stores with `AbBackup` only.
+    /// so it must not write to the store. What it throws comes through. A read-only handle cannot take that lock, and
+    /// fails with `in_use` if others write without a pause. Stores with `AbBackup` only.
     template <class Function>
     auto view(Function&& function) const {
         static_assert(detail::has_pairs<Policies>,
                       "kvs::Store::view: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
                       "out.");
         check(check_open());
+        check(core_->engine.check_process());
         using Result = std::invoke_result_t<Function&, const BasicStore&>;
         if constexpr (std::is_void_v<Result>)
             core_->engine.view([&] { return function(*this), true; });
@@ -482,7 +483,9 @@ public:
         static_assert(detail::has_pairs<Policies>, "kvs::Store::version: leave kvs::NoBackup out.");
         check(check_open());
         check(core_->engine.check_process());
-        return core_->engine.version();
+        const std::uint64_t version = core_->engine.version();
+        check(unless_lost({}));
+        return version;
     }
 
     /// Sleeps until `version()` is not `seen`, at most for `timeout`, and returns it. Where the system has a futex
@@ -493,7 +496,9 @@ public:
         check(check_open());
         check(core_->engine.check_process());
         const std::atomic<bool> never{false};
-        return core_->engine.wait_for_change(seen, detail::nanoseconds_of(timeout), never);
+        const std::uint64_t version = core_->engine.wait_for_change(seen, detail::nanoseconds_of(timeout), never);
+        check(unless_lost({}));
+        return version;
     }
 
     /// Calls `callback(const kvs::Change&)` whenever the key has another value than before, whoever set it, until the
@@ -590,7 +595,7 @@ private:
         Core(const Core&) = delete;
         Core& operator=(const Core&) = delete;
         ~Core() {
-            if (engine.check_process()) watchers.forget_thread();
+            if (engine.is_foreign_process()) watchers.forget_thread();
         }
         Engine engine;
         detail::Defaults<KeyLen, Platform> defaults;
@@ -613,6 +618,10 @@ private:
     detail::Failure check_open() const noexcept {
         if (core_ != nullptr) return {};
         return {errc::not_found, "no store is open in this object"};
+    }
+    /// What an operation answers whose result this is; see `guard_bus_errors`.
+    detail::Failure unless_lost(const detail::Failure& result) const noexcept {
+        return core_->engine.unless_lost(result);
     }
     void check(const detail::Failure& failure) const {
         if (failure) detail::raise(failure, path());
@@ -761,7 +770,7 @@ private:
         if (detail::Failure failure = check_open()) return failure;
         detail::Encoded encoded;
         if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
-        return core_->engine.put(key, encoded);
+        return unless_lost(core_->engine.put(key, encoded));
     }
 
     template <class T>
@@ -769,7 +778,7 @@ private:
         if (detail::Failure failure = check_open()) return failure;
         detail::Encoded encoded;
         if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
-        return core_->engine.put_if_absent(key, encoded, done);
+        return unless_lost(core_->engine.put_if_absent(key, encoded, done));
     }
     template <class T, class Function>
     detail::Failure modify(const key_type& key, Function& function, T& value) {
@@ -782,7 +791,8 @@ private:
             value = function(std::move(before));
             detail::Encoded encoded;
             if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
-            if (detail::Failure failure = core_->engine.put_if_unchanged(key, encoded, noted, done)) return failure;
+            detail::Failure failure = core_->engine.put_if_unchanged(key, encoded, noted, done);
+            if (failure = unless_lost(failure); failure) return failure;
         }
         return {};
     }
@@ -802,13 +812,14 @@ private:
         detail::Failure failure = check_open();
         if (failure) return failure;
         const detail::Presence presence = core_->engine.erase(key, failure);
-        erased = presence == detail::Presence::present;
-        return presence == detail::Presence::failed ? failure : detail::Failure{};
+        failure = unless_lost(presence == detail::Presence::failed ? failure : detail::Failure{});
+        erased = !failure && presence == detail::Presence::present;
+        return failure;
     }
 
     detail::Failure remove_all() noexcept {
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.clear();
+        return unless_lost(core_->engine.clear());
     }
     detail::Failure add_defaults(std::initializer_list<Default<KeyLen>> defaults, const key_type*& invalid) {
         if (detail::Failure failure = check_open()) return failure;
@@ -817,25 +828,25 @@ private:
     }
     detail::Failure flush() noexcept {
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.sync();
+        return unless_lost(core_->engine.sync());
     }
     detail::Failure copy(std::string_view path) const {
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.copy_to(path);
+        return unless_lost(core_->engine.copy_to(path));
     }
     detail::Failure compact(std::string_view path) const {
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.compact_to(path);
+        return unless_lost(core_->engine.compact_to(path));
     }
     detail::Failure check_all(Report& report) const {
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.verify(report);
+        return unless_lost(core_->engine.verify(report));
     }
     detail::Failure mend(Report& report) {
         static_assert(detail::has_pairs<Policies>,
                       "kvs::Store::repair: a store with kvs::NoBackup has no second copies. Leave kvs::NoBackup out.");
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.repair(report);
+        return unless_lost(core_->engine.repair(report));
     }
     detail::Failure apply(const Batch<KeyLen>& batch) {
         static_assert(detail::has_pairs<Policies>,
@@ -844,11 +855,11 @@ private:
         if (detail::Failure failure = check_open()) return failure;
         if (batch.failure_) return batch.failure_;
         auto operations = batch.template operations<typename Engine::Operation>();
-        return core_->engine.apply(operations);
+        return unless_lost(core_->engine.apply(operations));
     }
     detail::Failure count(Stats& stats) const {
         if (detail::Failure failure = check_open()) return failure;
-        return core_->engine.stats(stats);
+        return unless_lost(core_->engine.stats(stats));
     }
 
     Core* core_ = nullptr;

@@ -113,6 +113,7 @@ public:
 
     /// Ends the thread. Before the engine is closed.
     void stop() noexcept {
+        if (is_abandoned_) return;
         if (has_thread_) {
             stopping_.store(true);
             engine_.wake_waiting();
@@ -122,8 +123,8 @@ public:
         for (Watched* one : watched_) one->release();
         watched_.clear();
     }
-    /// In the child of a fork, where the thread does not exist.
-    void forget_thread() noexcept { has_thread_ = false; }
+    /// In the child of a fork, where the thread does not exist. What it was doing with the watches is half done.
+    void forget_thread() noexcept { is_abandoned_ = true; }
 
 private:
     /// A subscription that looks after changes.
@@ -133,7 +134,8 @@ private:
         virtual void look(const Engine& engine, bool may_call) = 0;
 
         void cancel() noexcept override {
-            if (caller_.load() == this_thread()) {
+            // In the child of a fork, a callback that was running never ends.
+            if (caller_.load() == this_thread() || fork_generation_ != Platform::fork_generation()) {
                 is_active_.store(false);
                 return;
             }
@@ -154,6 +156,7 @@ private:
             return &here;
         }
         Mutex running_;
+        unsigned fork_generation_ = Platform::fork_generation();
         std::atomic<bool> is_active_{true};
         std::atomic<const void*> caller_{nullptr};
     };
@@ -303,6 +306,7 @@ private:
     typename Platform::Thread thread_;
     std::atomic<bool> stopping_{false};
     bool has_thread_ = false;  // under `mutex_`, and in close
+    bool is_abandoned_ = false;
 };
 
 }  // namespace detail

@@ -21,9 +21,9 @@ void count_change_in(Region& region) noexcept {
 template <class Region, class Platform>
 class MappedVersionTable {
 public:
-    /// Called by a reader that has waited for long.
+    /// Called by a reader that has waited for long; false: it waits in vain.
     struct Helper {
-        void (*help)(void* engine) noexcept;
+        bool (*help)(void* engine) noexcept;
         void* engine;
     };
 
@@ -84,7 +84,7 @@ public:
         for (unsigned waits = 0;;) {
             const std::uint32_t noted = note(hash);
             if (is_busy(noted)) {
-                wait(++waits);
+                if (!wait(++waits)) return read();
                 continue;
             }
             auto result = read();
@@ -103,14 +103,11 @@ private:
     static constexpr std::uint64_t counter_of(std::uint32_t hash) noexcept {
         return pair_layout::shared::counters + 4 * std::uint64_t{hash % pair_layout::shared::counter_count};
     }
-    /// A change takes well below a microsecond, unless its writer was interrupted, or has died.
-    void wait(unsigned waits) const noexcept {
-        if (waits < 128)
-            Platform::relax();
-        else if (waits < 192)
-            Platform::yield();
-        else
-            helper_.help(helper_.engine);
+    /// A change takes well below a microsecond, unless its writer was interrupted, or has died. False: in vain.
+    bool wait(unsigned waits) const noexcept {
+        if (waits >= 192) return helper_.help(helper_.engine);
+        waits < 128 ? Platform::relax() : Platform::yield();
+        return true;
     }
     /// Before the counters are even again, so that who reads what is new, and then the number, finds another one.
     void count_change() noexcept { count_change_in(region_); }
@@ -130,7 +127,7 @@ template <class Region, class Platform>
 class NoMappedVersionTable : public NoVersionTable {
 public:
     struct Helper {
-        void (*help)(void* engine) noexcept;
+        bool (*help)(void* engine) noexcept;
         void* engine;
     };
     NoMappedVersionTable(Region& region, const Helper&) noexcept : region_(region) {}
@@ -140,6 +137,8 @@ public:
     struct ChangeOfAll {
         explicit ChangeOfAll(NoMappedVersionTable& table) noexcept { count_change_in(table.region_); }
     };
+    using NoVersionTable::is_still;
+    using NoVersionTable::note;
     template <class Mapped>
     static std::uint32_t note(const Mapped&, std::uint32_t) noexcept {
         return 0;

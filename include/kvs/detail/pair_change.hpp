@@ -168,6 +168,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::clear() noexcept {
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::before_change() noexcept {
     if (read_only_) return opened_read_only();
+    if (has_lost_page()) return lost_page();
     if (shared_word(pair_shared::failed) != 0) return not_durable();
     if (!prepared_) {
         if (Failure failure = refresh_size()) return failure;

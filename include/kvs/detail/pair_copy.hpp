@@ -38,6 +38,9 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& target) const {
     typename PlatformFile::Status source;
     if (Failure failure = file_.status(source)) return failure;
+    // A read-only handle can have opened a file that was cut short before, and copies what is left.
+    if (!read_only_)
+        if (Failure failure = check_size()) return failure;
     const std::uint64_t end = shared_word(pair_shared::live_end);
     const std::uint64_t readable = std::min(end, source.bytes);
     constexpr std::uint64_t piece = std::uint64_t{1} << 20;

@@ -92,7 +92,7 @@ public:
 
     PairEngine() noexcept
         : versions_(region_, {&PairEngine::help_reader, this}),
-          writers_(region_, {&PairEngine::is_owner_dead, &PairEngine::take_over, this}),
+          writers_(region_, {&PairEngine::is_owner_dead, &PairEngine::take_over, &PairEngine::admit_loss, this}),
           journal_(region_),
           durability_(writers_, &PairEngine::sync_file, this) {}
     PairEngine(const PairEngine&) = delete;
@@ -118,7 +118,11 @@ public:
     Failure copy_to(std::string_view path);
     Failure compact_to(std::string_view path);
 
-    Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
+    /// Fails in the child of a fork, and for a handle that lost a page.
+    Failure check_process() const noexcept { return is_foreign_process() ? forked() : unless_lost({}); }
+    bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+    /// [lost] What an operation answers that had this result: nothing it read or stored counts once a page is lost.
+    Failure unless_lost(const Failure& result) const noexcept { return has_lost_page() ? lost_page() : result; }
 
     const std::string& path() const noexcept { return path_; }
     const Recovery& recovery() const noexcept { return told_; }
@@ -146,15 +150,15 @@ public:
     /// says nothing: take the long way.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
-        if (key.problem() != errc{} || short_way_ != Platform::fork_generation()) [[unlikely]]
+        if (key.problem() != errc{} || !has_short_way_) [[unlikely]]
             return read_only_ && read_exact_steadily<Bytes>(key, type, bits);
-        return read_exact_here<Bytes>(key, type, bits);
+        return read_exact_here<Bytes>(key, type, bits) && fork_generation_ == Platform::incidents();
     }
     template <unsigned Bytes>
     [[gnu::noinline]] bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
         const ViewNote noted = note_view();
-        return read_exact_here<Bytes>(key, type, bits) && is_still(noted);
+        return read_exact_here<Bytes>(key, type, bits) && is_still(noted) && fork_generation_ == Platform::incidents();
     }
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, Type type,
@@ -186,9 +190,9 @@ public:
 
     /// Moves to the next record with a key and copies it; after a failure, the next call goes on behind the damage.
     Presence next(Position& position, Item& item, Failure& failure) const {
-        if (is_foreign_process()) {
+        if (Failure problem = check_process()) {
             position = {layout::bucket_count, 0, 0, 0};
-            return fail(failure, forked());
+            return fail(failure, problem);
         }
         const Position begin = position;
         const Presence presence = steadily(failure, [&] {
@@ -234,11 +238,14 @@ public:
     std::uint32_t note_buckets(std::uint32_t low_bits) const noexcept { return versions_.note(low_bits); }
 
     /// Runs `function` while nobody changes anything: repeats it if somebody did, and after some attempts takes the
-    /// writers' lock.
+    /// writers' lock. A read-only handle has none, waits for a pause, and gives up after some tenths of a second.
     template <class Function>
     auto view(const Function& function) const {
         constexpr int attempts = 16;
-        for (int i = 0; has_versions && (i < attempts || read_only_); ++i) {
+        constexpr int attempts_of_readers = 4000;
+        constexpr std::uint64_t nap = 50'000;  // nanoseconds
+        if constexpr (!has_versions) return function();  // of one thread: it is the one that would change something
+        for (int i = 0; i < attempts || read_only_; ++i) {
             const ViewNote noted = note_view();
             const std::uint64_t changes = version();
             const auto is_quiet = [&] { return version() == changes && (!read_only_ || is_still(noted)); };
@@ -252,8 +259,11 @@ public:
                 if (is_quiet()) throw;
             }
 #endif
-            if (read_only_ && !is_still(noted)) ignore(renew_view(noted));  // what cannot be had, the reads will say
-            Platform::yield();
+            // By a note of now: the function's reads may have tried to make the view anew, in vain.
+            if (read_only_ && !is_still(noted))
+                if (const Failure failure = renew_view(note_view())) raise(failure, path_);
+            if (i == attempts_of_readers) raise(others_write(), path_);
+            i < attempts ? Platform::yield() : Platform::sleep(nap);
         }
         const Guard<WriterLock> no_writer(writers_);
         return function();
@@ -343,7 +353,12 @@ private:
         return {errc::corrupt,
                 "both copies of the key's value are damaged, or a record whose key is damaged may be its"};
     }
-    bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+    bool has_lost_page() const noexcept {
+        return Platform::has_lost_pages() && (region_.has_lost_page() || stamps_.has_lost_page());
+    }
+    static Failure lost_page() noexcept {
+        return {errc::io_error, "the system could not read a page of the file, or another program cut it short"};
+    }
 
     std::uint64_t shared_word(std::uint64_t offset) const noexcept { return region_.load_word(offset); }
     /// Bit per value length that any record has.
@@ -523,11 +538,14 @@ private:
     /// Runs an operation that reads until the view it read from was good all the time.
     template <class Operation>
     Presence steadily(Failure& failure, const Operation& operation) const {
-        if (!read_only_) [[likely]]
-            return operation();
+        if (!read_only_) [[likely]] {
+            const Presence presence = operation();
+            return has_lost_page() ? fail(failure, lost_page()) : presence;
+        }
         for (;;) {
             const ViewNote noted = note_view();
             const Presence presence = operation();
+            if (has_lost_page()) return fail(failure, lost_page());
             if (is_still(noted)) return presence;
             failure = {};
             if (Failure problem = renew_view(noted)) return fail(failure, problem);
@@ -553,7 +571,7 @@ private:
     Failure undisturbed(const Operation& operation) const {
         if (!read_only_) {
             const Guard<WriterLock> no_writer(writers_);
-            return operation();
+            return unless_lost(operation());
         }
         constexpr int tries = 1000;
         for (int i = 0; i < tries; ++i) {
@@ -562,13 +580,14 @@ private:
             const std::uint64_t word = stamps_.watch_word(pair_shared::lock);
             const bool is_writing = is_live && WriterLock::owner_of(word) != 0;
             if (!is_writing) {
-                const Failure failure = operation();
+                const Failure failure = unless_lost(operation());
                 if (is_still(noted) && (!is_live || stamps_.watch_word(pair_shared::lock) == word)) return failure;
             }
             if (Failure failure = await_quiet(noted, is_writing)) return failure;
         }
-        return {errc::in_use, "others write to the store all the time"};
+        return others_write();
     }
+    static Failure others_write() noexcept { return {errc::in_use, "others write to the store all the time"}; }
     Failure await_quiet(const ViewNote& noted, bool is_writing) const;
 
     // ---- look-ups --------------------------------------------------------------------------------------------------
@@ -846,7 +865,8 @@ private:
     Failure attach(const Options& options);
     static bool is_owner_dead(void* engine, unsigned byte) noexcept;
     static void take_over(void* engine) noexcept;
-    static void help_reader(void* engine) noexcept;
+    static void admit_loss(void* engine) noexcept;
+    static bool help_reader(void* engine) noexcept;
     void finish_for_dead() noexcept;
     void poison() noexcept { region_.publish_word(pair_shared::failed, 1); }
     void close_shared() noexcept;
@@ -875,8 +895,8 @@ private:
     bool read_only_ = false;
     bool trusting_ = false;  // reads do not look at checksums
     unsigned fork_generation_ = 0;
-    unsigned short_way_ = 0;   // the same if this handle can take the short way of a look-up, else never the same
-    unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
+    bool has_short_way_ = false;  // of a look-up
+    unsigned owner_byte_ = 0;     // 0 = none: a read-only handle
 
     Versions versions_;
     mutable HintTable hints_;

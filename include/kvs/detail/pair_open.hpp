@@ -40,14 +40,14 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open(std::string_view path,
     if (const int e = Platform::watch_forks(); e != 0)
         return system_failure("forks of this process cannot be watched", e, false);
     fork_generation_ = Platform::fork_generation();
-    short_way_ = SumState::has_quick() && !read_only_ ? fork_generation_ : fork_generation_ - 1;
+    has_short_way_ = SumState::has_quick() && !read_only_;
     durability_.set_policy(options.sync);
 
     if (read_only_) return open_view(options);
     bool created = false;
     bool is_alone = true;
     Failure failure = open_store_file(file_, path_, options, shares, created, is_alone);
-    if (!failure) failure = is_alone ? open_content(options, created) : attach(options);
+    if (!failure) failure = unless_lost(is_alone ? open_content(options, created) : attach(options));
     is_ready_ = !failure;
     trusting_ =
         options.verify == Verify::after_crash && !recovery_.attached && recovery_.outcome == Recovery::Outcome::clean;

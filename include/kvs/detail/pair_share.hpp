@@ -82,15 +82,28 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
     if (make_sure()) poison();
 }
 
-/// The writer that a reader waits for may be dead, or asleep.
+/// [lost] The others must not build upon what was done to a page that only this process has.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noexcept {
+void PairEngine<KeyLen, Sharing, Form, Platform>::admit_loss(void* engine) noexcept {
     auto& self = *static_cast<PairEngine*>(engine);
-    constexpr std::uint64_t nap = 50'000;  // nanoseconds
-    if (self.read_only_) return self.help_view();
-    if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) return Platform::sleep(nap);
-    const Guard<WriterLock> one_writer(self.writers_);
-    self.versions_.make_even();
+    if (!self.read_only_ && self.has_lost_page()) self.poison();
+}
+
+/// The writer that a reader waits for may be dead, or asleep. False: it waits in vain.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noexcept {
+    auto& self = *static_cast<PairEngine*>(engine);
+    constexpr std::uint64_t nap = 50'000;    // nanoseconds
+    if (self.has_lost_page()) return false;  // the counter may have been on it
+    if (self.read_only_) {
+        self.help_view();
+    } else if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) {
+        Platform::sleep(nap);
+    } else {
+        const Guard<WriterLock> one_writer(self.writers_);
+        self.versions_.make_even();
+    }
+    return true;
 }
 
 /// A writer stores the number of changes before it gives the lock back, and looks behind that for who sleeps; who goes

@@ -37,6 +37,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::sync_now() noexcept {
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::sync_locked() noexcept {
+    if (has_lost_page()) return lost_page();
     if (shared_word(pair_shared::failed) != 0) return not_durable();
     if (Failure failure = make_sure()) return failure;
     if (shared_word(pair_shared::pending) == 0) return {};
@@ -61,6 +62,7 @@ std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::lone_slot() const noe
 /// The last sync, whose superblock says that the file is clean.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::close_locked() noexcept {
+    if (has_lost_page()) return lost_page();
     if (shared_word(pair_shared::failed) != 0) return {};
     if (Failure failure = make_sure()) return failure;
     if (shared_word(pair_shared::in_use) == 0) return {};
@@ -91,11 +93,12 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::note_durable(const Superblock&
     region_.publish_word(pair_shared::durable_generation, superblock.generation);
 }
 
-/// Sets the failed flag if it fails.
+/// Sets the failed flag if it fails. What was stored to a lost page is not in the file.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::flush() noexcept {
     if (read_only_) return {};  // a mapping of this process alone
     Failure failure = file_.flush();
+    failure = unless_lost(failure);
     if (failure) poison();
     return failure;
 }
@@ -105,6 +108,7 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_superblock(bool clean, std::uint64_t durable_epoch,
                                                                       std::uint64_t durable_end,
                                                                       std::uint64_t lone_slot) noexcept {
+    if (has_lost_page()) return lost_page();
     Superblocks<Region> superblocks(region_);
     Superblock superblock;
     unsigned copy = 0;

@@ -39,6 +39,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_view(const Options& op
         return failure;
     const Guard<typename Platform::Mutex> guard(renewing_);
     Failure failure = make_view();
+    failure = unless_lost(failure);
     told_ = recovery_;
     return failure;
 }
@@ -66,6 +67,7 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::is_still(const ViewNote& noted
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::renew_view(const ViewNote& noted) const {
     const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
+    if (has_lost_page()) return lost_page();
     if (is_still(noted)) return {};
     if (view_.load(std::memory_order_relaxed) != noted.number) return {};  // another thread has made one
     // The view is a picture of the file, kept; the object that callers see is none the different.

@@ -1,4 +1,4 @@
-// The operating system, POSIX: the only file that includes a system header.
+// The operating system, POSIX: with bus_errors_posix.hpp the only file that includes a system header.
 //
 // Every function is one system call (or the smallest group that has one meaning), returns 0 or an errno value, never
 // throws, never retries and keeps no state. `on_store` is told of every change of mapped bytes, one call for each
@@ -31,14 +31,19 @@
 #include <cstdio>
 #include <ctime>
 
+#include <kvs/detail/bus_errors_posix.hpp>
+#include <kvs/detail/incidents.hpp>
+#include <kvs/detail/lost_pages.hpp>
+
 namespace kvs::detail {
 
 static_assert(sizeof(std::size_t) >= 8, "kvs: the whole file is mapped at once, which takes 64-bit addresses.");
 static_assert(sizeof(off_t) >= 8, "kvs: files of 4 GiB need a 64-bit off_t. Compile with -D_FILE_OFFSET_BITS=64.");
 
-/// What a fork has to know. The child of a fork has copies of all descriptors, and a byte lock is freed by the kernel
-/// when the last of them is closed: a child that kept its copies would keep the locks of a parent that died. So it
-/// closes those of stores before anything else runs in it.
+/// What a fork has to know. The child of a fork has copies of all descriptors and mappings, and a byte lock is freed by
+/// the kernel when the last of them is gone: a child that kept its copies would keep the locks of a parent that died.
+/// So before anything else runs in it, it closes those descriptors, and has NULs in place of those mappings: the
+/// parent's handles, which do nothing there, still have memory where they look.
 class Forks {
 public:
     /// An open file of a store, known from `add` to `remove`.
@@ -50,7 +55,7 @@ public:
 
     /// Counts the forks that this process came out of as the child: a handle whose number is another belongs to a
     /// parent.
-    static unsigned count() noexcept { return count_.load(std::memory_order_relaxed); }
+    static unsigned count() noexcept { return Incidents::forks(); }
 
     static int watch() noexcept {
         static const int error = ::pthread_atfork([] { ::pthread_mutex_lock(&mutex_); },
@@ -75,7 +80,7 @@ public:
 
 private:
     static void be_child() noexcept {
-        count_.fetch_add(1);
+        Incidents::add_fork();
         while (first_ != nullptr) {
             File& file = *first_;
             first_ = file.next;
@@ -83,10 +88,17 @@ private:
             *file.descriptor = -1;
             file = {};
         }
+        MappingNotes::visit_all(drop_mapping);
         ::pthread_mutex_unlock(&mutex_);
     }
+    static void drop_mapping(void* begin, std::size_t bytes) noexcept {
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+#if defined(MAP_NORESERVE)
+        flags |= MAP_NORESERVE;
+#endif
+        ::mmap(begin, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    }
 
-    static inline std::atomic<unsigned> count_{0};
     static inline pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     static inline File* first_ = nullptr;
 };
@@ -234,6 +246,11 @@ struct PosixPlatform {
         return 0;
     }
 
+    /// From now on, a page of a noted mapping (lost_pages.hpp) that cannot be had is a page of NULs, and noted.
+    static int catch_bus_errors() noexcept { return BusErrors::install(); }
+    /// True once that happened to any mapping of this process.
+    static bool has_lost_pages() noexcept { return Incidents::has_lost_pages(); }
+
     /// Maps the file anew where it is mapped already, in one step: who reads there meanwhile finds one or the other.
     static int map_again(File file, std::size_t bytes, bool is_private, std::byte* base) noexcept {
         int flags = (is_private ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED;
@@ -362,6 +379,8 @@ struct PosixPlatform {
 
     /// A number that differs between a process and the children it forks from `watch_forks` on.
     static unsigned fork_generation() noexcept { return Forks::count(); }
+    /// The same, and in one word with it `has_lost_pages`.
+    static unsigned incidents() noexcept { return Incidents::all(); }
     static int watch_forks() noexcept { return Forks::watch(); }
     /// A child forked from `add` to `remove` has the file closed, and `no_file` in place of it.
     using ForkedFile = Forks::File;
@@ -447,10 +466,12 @@ struct PosixPlatform {
         Thread& operator=(const Thread&) = delete;
 
         int start(void* (*body)(void*), void* argument) noexcept {
-            // The program's signals are for its own threads.
+            // The program's signals are for its own threads. But a bus error is of the thread that meets it: where it
+            // is blocked, no handler is asked.
             sigset_t all;
             sigset_t before;
             ::sigfillset(&all);
+            ::sigdelset(&all, SIGBUS);
             ::pthread_sigmask(SIG_SETMASK, &all, &before);
             const int error = ::pthread_create(&thread_, nullptr, body, argument);
             ::pthread_sigmask(SIG_SETMASK, &before, nullptr);

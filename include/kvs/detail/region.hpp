@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <kvs/detail/lost_pages.hpp>
 #include <kvs/detail/memory.hpp>
 
 namespace kvs::detail {
@@ -177,23 +178,30 @@ template <class Platform, class Memory>
 class Region : public MappedBytes<Platform, Memory> {
 public:
     Region() noexcept = default;
-    Region(std::byte* base, std::size_t reserved) noexcept : MappedBytes<Platform, Memory>(base), reserved_(reserved) {}
+    Region(std::byte* base, std::size_t reserved) noexcept
+        : MappedBytes<Platform, Memory>(base), reserved_(reserved), note_(MappingNotes::add(base, reserved)) {}
     Region(Region&& other) noexcept { *this = std::move(other); }
     Region& operator=(Region&& other) noexcept {
         std::swap(this->base_, other.base_);
         std::swap(reserved_, other.reserved_);
+        std::swap(note_, other.note_);
         return *this;
     }
     ~Region() {
-        if (this->base_ != nullptr) Platform::unmap(this->base_, reserved_);
+        if (this->base_ == nullptr) return;
+        MappingNotes::remove(note_);
+        Platform::unmap(this->base_, reserved_);
     }
 
     bool is_mapped() const noexcept { return this->base_ != nullptr; }
     std::byte* base() const noexcept { return this->base_; }
+    /// True once a page of it is not the file's any more (lost_pages.hpp).
+    bool has_lost_page() const noexcept { return note_ != nullptr && note_->has_lost(); }
     const MappedBytes<Platform, Memory>& mapped() const noexcept { return *this; }
 
 private:
     std::size_t reserved_ = 0;
+    MappingNote* note_ = nullptr;
 };
 
 }  // namespace kvs::detail

@@ -134,6 +134,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::clear() noexcept {
 template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::before_change() noexcept {
     if (read_only_) return opened_read_only();
+    if (Failure failure = unless_lost({})) return failure;
     if (!prepared_) {
         if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
         prepared_ = true;

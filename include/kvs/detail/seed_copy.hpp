@@ -41,7 +41,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::write_copy(File<Platform>& target
         if (Failure failure =
                 target.write(region_.data() + at, static_cast<std::size_t>(std::min(end - at, piece)), at))
             return failure;
-    return {};
+    return unless_lost({});
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>

@@ -79,7 +79,14 @@ public:
     Failure compact_to(std::string_view path);
 
     /// Fails in the child of a fork. Comes before every lock there: a thread of the parent may hold it for ever.
-    Failure check_process() const noexcept { return is_foreign_process() ? forked() : Failure{}; }
+    /// So for a handle that lost a page.
+    Failure check_process() const noexcept { return is_foreign_process() ? forked() : unless_lost({}); }
+    bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+    /// [lost] What an operation answers that had this result: nothing it read or stored counts once a page is lost.
+    Failure unless_lost(const Failure& result) const noexcept {
+        if (!has_lost_page()) return result;
+        return {errc::io_error, "the system could not read a page of the file, or another program cut it short"};
+    }
 
     const std::string& path() const noexcept { return path_; }
     const Recovery& recovery() const noexcept { return recovery_; }
@@ -97,14 +104,14 @@ public:
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         // A key that is too long has the bytes of its beginning.
-        if (key.problem() != errc{} || is_foreign_process()) return false;
+        if (key.problem() != errc{}) return false;
         const Hint hint = hints_.find(key.quick_hash());
         if (layout::value_bytes(hint.length()) != Bytes) return false;
         const std::uint32_t noted = versions_.note(hint.version());
         if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
         bits = region_.template load<Bytes>(value_offset(hint.record()));
         return region_.template load<1>(type_offset(hint.record())) == static_cast<std::uint64_t>(type) &&
-               versions_.is_still(hint.version(), noted);
+               versions_.is_still(hint.version(), noted) && fork_generation_ == Platform::incidents();
     }
 
     /// Finds the key and lets `decode(Stored<Region>)` take its value; `decode` may run several times. `preferred` is
@@ -122,20 +129,21 @@ public:
         };
         // Of a key with two records, every read has to take the same one.
         if (has_duplicates_.load(std::memory_order_relaxed)) preferred = any_length;
-        return locate(key, preferred, failure, take);
+        return present_unless_lost(locate(key, preferred, failure, take), failure);
     }
 
     Presence contains(const KeyType& key, Failure& failure) const noexcept {
         if (key.problem() != errc{}) return fail(failure, key.failure());
         if (is_foreign_process()) return fail(failure, forked());
-        return locate(key, any_length, failure, [](const Place&) { return Presence::present; });
+        const auto found = [](const Place&) { return Presence::present; };
+        return present_unless_lost(locate(key, any_length, failure, found), failure);
     }
 
     /// Moves to the next record with a key and copies it; after a failure, the next call goes on behind the damage.
     Presence next(Position& position, Item& item, Failure& failure) const {
-        if (is_foreign_process()) {
+        if (Failure problem = check_process()) {
             position = {layout::bucket_count, 0, 0, 0};
-            return fail(failure, forked());
+            return fail(failure, problem);
         }
         while (skip_empty_buckets(position)) {
             Position moved;
@@ -144,9 +152,9 @@ public:
                 return next_in_bucket(moved, item, failure);
             });
             position = moved;
-            if (presence != Presence::absent) return presence;
+            if (presence != Presence::absent) return present_unless_lost(presence, failure);
         }
-        return Presence::absent;
+        return present_unless_lost(Presence::absent, failure);
     }
 
     // ---- changing: seed_change.hpp ---------------------------------------------------------------------------------
@@ -184,12 +192,16 @@ private:
         out = failure;
         return Presence::failed;
     }
+    Presence present_unless_lost(Presence presence, Failure& failure) const noexcept {
+        if (has_lost_page()) return fail(failure, unless_lost({}));
+        return presence;
+    }
     static constexpr std::uint64_t type_offset(std::uint64_t record) noexcept { return record + KeyLen; }
     static constexpr std::uint64_t value_offset(std::uint64_t record) noexcept {
         return record + KeyLen + layout::type_bytes;
     }
 
-    bool is_foreign_process() const noexcept { return fork_generation_ != Platform::fork_generation(); }
+    bool has_lost_page() const noexcept { return Platform::has_lost_pages() && region_.has_lost_page(); }
     static Failure opened_read_only() noexcept { return {errc::read_only, "the store was opened read-only"}; }
     static Failure forked() noexcept {
         return {errc::forked, "the store was opened by the parent of this process; open it again here"};
@@ -454,13 +466,15 @@ private:
 
     static Failure flush_file(void* engine) noexcept {
         auto& self = *static_cast<SeedEngine*>(engine);
+        if (Failure failure = self.unless_lost({})) return failure;
         typename PlatformFile::Status status;
         if (Failure failure = self.file_.status(status)) return failure;
         const std::uint64_t live_end = self.live_end_.load(std::memory_order_relaxed);
         if (status.bytes < live_end)
             return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
                     Fact::of_bytes(status.bytes)};
-        return self.file_.flush();
+        Failure failure = self.file_.flush();
+        return self.unless_lost(failure);
     }
 
     // seed_open.hpp

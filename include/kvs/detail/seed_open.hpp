@@ -42,7 +42,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const
     bool created = false;
     bool is_alone = true;
     Failure failure = open_store_file(file_, path_, options, false, created, is_alone);
-    if (!failure) failure = open_content(options, created);
+    if (!failure) failure = unless_lost(open_content(options, created));
     if (!failure) file_.unlock(layout::gate_lock);
     // A file made in vain goes, unless somebody else was quick to use it.
     if (failure && created && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
@@ -220,7 +220,8 @@ void SeedEngine<KeyLen, Sharing, Platform>::close() noexcept {
         durability_.stop();
         const std::uint64_t live_end = live_end_.load(std::memory_order_relaxed);
         // What fails here costs space or a promise for the time after `sync()`, and there is nobody to tell.
-        if (prepared_ && live_end < file_bytes_ && !file_.resize(live_end)) file_bytes_ = live_end;
+        const bool may_cut = prepared_ && !has_lost_page();
+        if (may_cut && live_end < file_bytes_ && !file_.resize(live_end)) file_bytes_ = live_end;
         if (!read_only_) ignore(durability_.sync());
         file_.unlock(layout::presence_lock);  // a child that never ran its fork handlers can have the descriptor
     }

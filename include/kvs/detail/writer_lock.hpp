@@ -25,10 +25,12 @@ namespace kvs::detail {
 template <class Region, class Platform>
 class WriterLock {
 public:
-    /// What the lock asks of the engine: whether nobody has an owner byte any more, and to finish a dead one's work.
+    /// What the lock asks of the engine: whether nobody has an owner byte any more, to finish a dead one's work, and to
+    /// tell the others if what was done under the lock was done to a lost page.
     struct Owner {
         bool (*is_dead)(void* engine, unsigned byte) noexcept;
         void (*take_over)(void* engine) noexcept;
+        void (*admit_loss)(void* engine) noexcept;
         void* engine;
     };
 
@@ -49,6 +51,8 @@ public:
     /// The exchange keeps the look at the sleepers behind it: who went to sleep before has set its bit, and who does
     /// later finds the word free.
     void unlock() noexcept {
+        if (Platform::has_lost_pages()) [[unlikely]]
+            owner_.admit_loss(owner_.engine);
         if (byte_ == 0) return;
         region_.publish_word_first(at, region_.watch_word(at) & ~byte_mask);
         if (const std::uint64_t sleepers = region_.watch_word(pair_layout::shared::sleepers); sleepers != 0)
