@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -81,8 +82,20 @@ public:
         if (pids_[process] < 0) throw std::runtime_error("fork failed");
         if (pids_[process] == 0) live(process, seed);
     }
-    void start_all() {
-        for (unsigned i = 0; i < process_count; ++i) start(i);
+    void start_all(unsigned count = process_count) {
+        for (unsigned i = 0; i < count; ++i) start(i);
+    }
+    void stop(unsigned process) {
+        ::kill(pids_[process], SIGSTOP);
+        int status = 0;
+        while (::waitpid(pids_[process], &status, WUNTRACED) < 0 && errno == EINTR) {
+        }
+        if (WIFSTOPPED(status)) return;
+        pids_[process] = 0;
+        board_->complain(process, "it ended by itself");
+    }
+    void go_on(unsigned process) {
+        if (pids_[process] > 0) ::kill(pids_[process], SIGCONT);
     }
 
     void kill(unsigned process) {
@@ -113,23 +126,35 @@ public:
         }
     }
 
-    /// Returns when every process has done something that it began after now. One that never does is told by name.
-    void wait_for_all(const std::vector<unsigned>& killed, Delays& delays) {
-        constexpr std::uint64_t for_ever = 120'000'000'000;
-        const std::uint64_t alarm = board_->alarm + 1;
-        const std::uint64_t begin = now();
+    /// From here on it counts what a process begins.
+    void ring() {
+        rung_ = now();
+        ++board_->alarm;
+    }
+    /// Returns when the process has done something that it began after the ring, and the time that took. One that never
+    /// does is told by name.
+    std::uint64_t wait_for(unsigned process) {
+        constexpr std::uint64_t for_ever = 60'000'000'000;
+        const Told& told = board_->told[process];
+        while (told.alarm < board_->alarm && board_->complaints == 0) {
+            ::usleep(200);
+            look_for_ends();
+            if (now() - rung_ > for_ever) board_->complain(process, "it does not go on");
+        }
+        return told.alarm_at - rung_;
+    }
+
+    /// Kills, replaces at once, and waits until every process has gone on.
+    void kill_and_wait(const std::vector<unsigned>& killed, Delays& delays) {
+        rung_ = now();
         for (const unsigned process : killed) kill(process);
-        board_->alarm = alarm;
+        ++board_->alarm;
         for (const unsigned process : killed) bury(process);
         for (const unsigned process : killed) start(process);
         for (unsigned i = 0; i < process_count; ++i) {
-            while (board_->told[i].alarm < alarm && board_->complaints == 0) {
-                ::usleep(200);
-                look_for_ends();
-                if (now() - begin > for_ever) board_->complain(i, "it does not go on");
-            }
+            const std::uint64_t delay = wait_for(i);
             const bool is_survivor = std::find(killed.begin(), killed.end(), i) == killed.end();
-            if (is_survivor && i < writer_count) delays.add(board_->told[i].alarm_at - begin);
+            if (is_survivor && i < writer_count) delays.add(delay);
         }
     }
 
@@ -201,6 +226,7 @@ private:
     std::array<pid_t, process_count> pids_{};
     std::vector<DeadEnd> dead_ends_;
     std::uint64_t deaths_ = 0;
+    std::uint64_t rung_ = 0;
 };
 
 /// One to three processes, at times all writers, at times everybody.
@@ -273,17 +299,17 @@ TEST_CASE("processes that share a store are killed at any instant, and the other
         const std::uint64_t end = std::min(deaths_of_a_storm, wanted - deaths);
         storm.board().only_readers = storms % 2 == 0;
         storm.start_all();
-        storm.wait_for_all({}, without);
-        storm.wait_for_all({0, 1, 2, 3, 4, 5, 6, 7}, with);
+        storm.kill_and_wait({}, without);
+        storm.kill_and_wait({0, 1, 2, 3, 4, 5, 6, 7}, with);
         while (storm.deaths() < end && !storm.has_complaint()) {
             storm.board().allowance =
                 static_cast<std::uint32_t>(most_logged * (storm.deaths() + 1) / deaths_of_a_storm);
             storm.board().restless = campaign.one_in(5);
             ::usleep(static_cast<useconds_t>(campaign.pick(15'000)));
             if (campaign.one_in(2))
-                storm.wait_for_all({}, without);
+                storm.kill_and_wait({}, without);
             else
-                storm.wait_for_all(victims(campaign), with);
+                storm.kill_and_wait(victims(campaign), with);
         }
         INFO(storm.complaint());
         REQUIRE_FALSE(storm.has_complaint());
@@ -309,4 +335,73 @@ TEST_CASE("processes that share a store are killed at any instant, and the other
                 << without.text());
     CHECK(judged > deaths);
     CHECK(resumed > 0);
+}
+
+namespace {
+
+/// True if the lock word names a handle that is gone.
+bool is_lock_orphaned(const std::string& path) {
+    namespace layout = kvs::detail::pair_layout;
+    const int file = ::open(path.c_str(), O_RDONLY);
+    std::uint64_t word = 0;
+    const bool is_read = ::pread(file, &word, sizeof word, static_cast<off_t>(layout::shared::lock)) == sizeof word;
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<off_t>(layout::owner_locks + (word & 0xff));
+    lock.l_len = 1;
+    const bool is_asked = ::fcntl(file, F_OFD_GETLK, &lock) == 0;
+    ::close(file);
+    return is_read && is_asked && (word & 0xff) != 0 && lock.l_type == F_UNLCK;
+}
+
+}  // namespace
+
+TEST_CASE("a writer that dies with the lock in its hand is followed by whoever comes", "[shared_storm]") {
+    kvs_test::Campaign campaign(101);
+    INFO(campaign.replay());
+    const std::uint64_t wanted = kvs_test::rounds(64, 4000);
+    TempDir dir;
+    const std::string path = dir.file();
+    constexpr unsigned readers = 2, all = writer_count + readers;
+    Storm storm(campaign, path);
+    storm.board().steady = true;
+    storm.start_all(all);
+    Delays writers, heirs, alone;
+    std::uint64_t judged = 0;
+    for (std::uint64_t held = 0; held < wanted && !storm.has_complaint();) {
+        storm.board().allowance = static_cast<std::uint32_t>(most_logged * (held + 1) / wanted);
+        storm.ring();
+        for (unsigned i = 0; i < all; ++i) storm.wait_for(i);
+        ::usleep(static_cast<useconds_t>(campaign.pick(2000)));
+        for (unsigned i = 0; i < writer_count && !storm.has_complaint(); ++i) storm.stop(i);
+        const auto victim = static_cast<unsigned>(campaign.pick(writer_count));
+        storm.kill(victim);
+        storm.bury(victim);
+        const bool is_orphaned = is_lock_orphaned(path);
+        held += is_orphaned ? 1 : 0;
+        const std::uint64_t kind = is_orphaned ? campaign.pick(3) : 3;
+        if (kind == 0) {  // readers find nobody who could help them
+            storm.ring();
+            for (unsigned i = writer_count; i < all; ++i) alone.add(storm.wait_for(i));
+        } else if (kind == 1) {  // the next handle is given the byte of the dead one
+            storm.ring();
+            storm.start(victim);
+            heirs.add(storm.wait_for(victim));
+        }
+        storm.ring();
+        for (unsigned i = 0; i < writer_count; ++i) storm.go_on(i);
+        for (unsigned i = 0; i < writer_count; ++i) {
+            const std::uint64_t delay = i == victim && kind != 1 ? 0 : storm.wait_for(i);
+            if (kind == 2 && i != victim) writers.add(delay);
+        }
+        if (kind != 1) storm.start(victim);
+    }
+    INFO(storm.complaint());
+    REQUIRE_FALSE(storm.has_complaint());
+    storm.kill_all();
+    judge(storm, path, true, judged);
+    WARN(storm.deaths() << " deaths, " << wanted << " of them with the lock.\nUntil the next write of each writer:\n  "
+                        << writers.text() << "\nuntil the first write of the next process:\n  " << heirs.text()
+                        << "\nuntil the next read, while no writer runs:\n  " << alone.text());
 }

@@ -79,6 +79,7 @@ struct Board {
     std::atomic<std::uint32_t> allowance{0};  ///< so many operations each process may have logged by now
     std::atomic<bool> only_readers{false};   ///< readers open read-only, so that writers are alone at times
     std::atomic<bool> restless{false};       ///< writers close and open again after a few operations
+    std::atomic<bool> steady{false};         ///< nobody closes the store
     std::atomic<bool> leave{false};          ///< all close and end
     std::atomic<int> complaints{0};
     char complaint[600] = {};

@@ -54,7 +54,10 @@ private:
     }
 
     /// How many operations until it closes the store and opens it again.
-    std::uint64_t visit() { return board_.restless ? 1 + pick(20) : 1 + pick(is_writer() ? 5000 : 20'000); }
+    std::uint64_t visit() {
+        if (board_.steady) return ~std::uint64_t{0};
+        return board_.restless ? 1 + pick(20) : 1 + pick(is_writer() ? 5000 : 20'000);
+    }
 
     // ---- opening ---------------------------------------------------------------------------------------------------
 
@@ -69,7 +72,7 @@ private:
         is_read_only_ = options.mode == kvs::Mode::read_only;
         is_manual_ = options.sync.kind() == kvs::SyncPolicy::Kind::manual;
         options.on_damage = [this](const kvs::Damage& damage) {
-            board_.complain(number_, "damage of key " + std::string(damage.key));
+            board_.complain(number_, std::string(is_read_only_ ? "read-only: " : "") + "damage of key " + std::string(damage.key));
         };
         Store store(path_, options);
         ++told_.opens;
