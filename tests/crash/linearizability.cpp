@@ -60,11 +60,11 @@ TEST_CASE("histories of a key that can be", "[linearizability]") {
 }
 
 TEST_CASE("histories of a key with killed operations that can be", "[linearizability]") {
-    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2)), get(5, 6, 1)}));                      // not done
-    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2)), get(5, 6, 2), get(7, 8, 2)}));        // done
-    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2)), get(5, 6, 1), get(7, 8, 2)}));        // done late: no time is known
-    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2), 7), get(5, 6, 1), get(7, 8, 2)}));     // in time
-    CHECK(is_good({killed(set(1, 2, 1)), erase(3, 4, true), get(5, 6, 0)}));                 // seen only by the erase
+    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2)), get(5, 6, 1)}));                   // not done
+    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2)), get(5, 6, 2), get(7, 8, 2)}));     // done
+    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2)), get(5, 6, 1), get(7, 8, 2)}));     // done late: no time is known
+    CHECK(is_good({set(1, 2, 1), killed(set(3, 4, 2), 7), get(5, 6, 1), get(7, 8, 2)}));  // in time
+    CHECK(is_good({killed(set(1, 2, 1)), erase(3, 4, true), get(5, 6, 0)}));              // seen only by the erase
     CHECK(is_good({set(1, 2, 1), killed(erase(3, 4, true)), set_if_absent(5, 6, 2, false)}));
     CHECK(is_good({set(1, 2, 1), killed(exchange(3, 4, 1, 2), 9), get(5, 6, 1), get(10, 11, 2)}));
     CHECK(is_good({killed(set_if_absent(1, 2, 3, false)), get(3, 4, 3)}));
@@ -88,10 +88,10 @@ TEST_CASE("planted histories that no key can have are found", "[linearizability]
 
 TEST_CASE("planted histories with killed operations that no key can have are found", "[linearizability]") {
     const KeyOperation first = set(1, 2, 1);
-    CHECK_FALSE(is_good({first, killed(set(3, 4, 2)), get(5, 6, 2), get(7, 8, 1)}));     // seen, then unseen
+    CHECK_FALSE(is_good({first, killed(set(3, 4, 2)), get(5, 6, 2), get(7, 8, 1)}));       // seen, then unseen
     CHECK_FALSE(is_good({first, killed(set(3, 4, 2), 7), get(8, 9, 1), get(10, 11, 2)}));  // too late: it comes back
     CHECK_FALSE(is_good({first, killed(set(3, 4, 2)), get(5, 6, 2), set(7, 8, 3), get(9, 10, 2)}));  // done twice
-    CHECK_FALSE(is_good({first, killed(exchange(3, 4, 9, 2)), get(5, 6, 2)}));           // it had found another value
+    CHECK_FALSE(is_good({first, killed(exchange(3, 4, 9, 2)), get(5, 6, 2)}));  // it had found another value
     CHECK_FALSE(is_good({killed(erase(1, 2, true)), first, get(3, 4, 1), get(5, 6, 0), get(7, 8, 1)}));
 }
 
@@ -107,14 +107,14 @@ TEST_CASE("histories made of real orders are good, and most that are then change
         for (std::uint64_t i = 1; i <= 100; ++i) {
             const std::uint64_t moment = 100 * i;
             KeyOperation o{static_cast<Kind>(campaign.pick(6)), false, moment - campaign.pick(300),
-                           moment + campaign.pick(300), i, 0};
+                           moment + campaign.pick(300),         i,     0};
             if (o.called > moment) o.called = 0;
             if (o.kind == Kind::get || o.kind == Kind::exchange) o.found = value;
             if (o.kind == Kind::erase || o.kind == Kind::set_if_absent) o.found = value != 0 ? 1 : 0;
             if (campaign.one_in(10)) {
                 o.killed = true;
                 if (campaign.one_in(8)) o.returned = never;  // each of them doubles the work
-                if (campaign.one_in(2)) {  // it did not happen
+                if (campaign.one_in(2)) {                    // it did not happen
                     history.push_back(o);
                     continue;
                 }

@@ -171,8 +171,8 @@ public:
         for (unsigned process = 0; process < process_count; ++process)
             for (std::uint32_t i = 0; i < board_->told[process].logged; ++i) {
                 const Logged& entry = board_->told[process].log[i];
-                KeyOperation operation{entry.kind, entry.returned == 0, entry.called, entry.returned, entry.value,
-                                       entry.found};
+                KeyOperation operation{entry.kind,     entry.returned == 0, entry.called,
+                                       entry.returned, entry.value,         entry.found};
                 if (operation.killed) operation.returned = last_moment(process, i);
                 const bool is_idle = operation.kind == KeyOperation::Kind::exchange && operation.value == 0;
                 if (!is_idle) all[entry.key].push_back(operation);
@@ -215,7 +215,8 @@ private:
             for (std::uint32_t i = 0; i < board_->told[writer].logged; ++i) {
                 const Logged& other = board_->told[writer].log[i];
                 const bool writes = other.kind == KeyOperation::Kind::set || other.kind == KeyOperation::Kind::remove;
-                if (writes && other.returned != 0 && other.called > death) moment = std::min(moment, other.returned.load());
+                if (writes && other.returned != 0 && other.called > death)
+                    moment = std::min(moment, other.returned.load());
             }
         return moment;
     }
@@ -236,8 +237,8 @@ std::vector<unsigned> victims(kvs_test::Campaign& campaign) {
     const unsigned among = kind == 0 ? process_count : kind < 3 ? writer_count : 0;
     for (unsigned i = 0; i < among; ++i) all.push_back(i);
     for (std::uint64_t n = 1 + campaign.pick(3); among == 0 && n != 0; --n) {
-        const auto one = static_cast<unsigned>(campaign.one_in(4) ? campaign.pick(process_count)
-                                                                  : campaign.pick(writer_count));
+        const auto one =
+            static_cast<unsigned>(campaign.one_in(4) ? campaign.pick(process_count) : campaign.pick(writer_count));
         if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(one);
     }
     return all;
@@ -328,11 +329,12 @@ TEST_CASE("processes that share a store are killed at any instant, and the other
             resumed += told.resumed;
         }
     }
-    WARN(deaths << " deaths in " << storms << " storms; " << operations << " operations, " << judged
-                << " of them judged for their order; " << opens << " opens, " << resumed
-                << " of them of a file that was left by killed processes.\nUntil each surviving writer's next write that "
-                << "it began after a death:\n  " << with.text() << "\nthe same from moments without a death:\n  "
-                << without.text());
+    WARN(deaths
+         << " deaths in " << storms << " storms; " << operations << " operations, " << judged
+         << " of them judged for their order; " << opens << " opens, " << resumed
+         << " of them of a file that was left by killed processes.\nUntil each surviving writer's next write that "
+         << "it began after a death:\n  " << with.text() << "\nthe same from moments without a death:\n  "
+         << without.text());
     CHECK(judged > deaths);
     CHECK(resumed > 0);
 }

@@ -4,7 +4,8 @@
 // Three kinds of keys:
 //
 //   registers   all processes write them: each operation is logged with the time when it was called and the time when
-//               it returned, for linearizability.hpp. A register is one key, or a pair of keys that batches set together.
+//               it returned, for linearizability.hpp. A register is one key, or a pair of keys that batches set
+//               together.
 //   own         one key for each writer, whose n-th state follows from n: two counters say which state was acknowledged
 //               and which is intended, so every read can be judged at once.
 //   new         keys that are set once, for the store to grow.
@@ -61,7 +62,7 @@ struct Told {
     std::atomic<std::uint64_t> alarm_at{0};  ///< and when that had returned
     std::atomic<std::uint64_t> operations{0};
     std::atomic<std::uint64_t> opens{0};
-    std::atomic<std::uint64_t> resumed{0};   ///< opens that found the file as killed processes had left it
+    std::atomic<std::uint64_t> resumed{0};  ///< opens that found the file as killed processes had left it
     std::atomic<std::uint32_t> logged{0};
     std::array<Logged, most_logged> log;
 
@@ -74,13 +75,13 @@ struct Told {
 };
 
 struct Board {
-    std::atomic<std::uint64_t> clock{1};     ///< ticks with each call and each return
-    std::atomic<std::uint64_t> alarm{0};     ///< counts what is measured: kills, and moments without one
+    std::atomic<std::uint64_t> clock{1};      ///< ticks with each call and each return
+    std::atomic<std::uint64_t> alarm{0};      ///< counts what is measured: kills, and moments without one
     std::atomic<std::uint32_t> allowance{0};  ///< so many operations each process may have logged by now
-    std::atomic<bool> only_readers{false};   ///< readers open read-only, so that writers are alone at times
-    std::atomic<bool> restless{false};       ///< writers close and open again after a few operations
-    std::atomic<bool> steady{false};         ///< nobody closes the store
-    std::atomic<bool> leave{false};          ///< all close and end
+    std::atomic<bool> only_readers{false};    ///< readers open read-only, so that writers are alone at times
+    std::atomic<bool> restless{false};        ///< writers close and open again after a few operations
+    std::atomic<bool> steady{false};          ///< nobody closes the store
+    std::atomic<bool> leave{false};           ///< all close and end
     std::atomic<int> complaints{0};
     char complaint[600] = {};
     std::array<Told, process_count> told;

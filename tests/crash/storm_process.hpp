@@ -72,7 +72,8 @@ private:
         is_read_only_ = options.mode == kvs::Mode::read_only;
         is_manual_ = options.sync.kind() == kvs::SyncPolicy::Kind::manual;
         options.on_damage = [this](const kvs::Damage& damage) {
-            board_.complain(number_, std::string(is_read_only_ ? "read-only: " : "") + "damage of key " + std::string(damage.key));
+            board_.complain(
+                number_, std::string(is_read_only_ ? "read-only: " : "") + "damage of key " + std::string(damage.key));
         };
         Store store(path_, options);
         ++told_.opens;
@@ -90,8 +91,8 @@ private:
         const auto found = store.value(own_of(number_));
         const std::uint64_t done = told_.acknowledged, intended = told_.intended;
         const bool is_done = found == own_state(done), is_intended = found == own_state(intended);
-        require(is_done || is_intended, "the own key is neither in state " + std::to_string(done) + " nor in " +
-                                            std::to_string(intended));
+        require(is_done || is_intended,
+                "the own key is neither in state " + std::to_string(done) + " nor in " + std::to_string(intended));
         const std::uint64_t state = is_done ? done : intended;
         require(state >= told_.seen, "a state of the own key was seen and is gone");
         told_.intended = state;
@@ -230,7 +231,9 @@ private:
 
     void read(Store& store) {
         switch (pick(16)) {
-            case 0: case 1: case 2:
+            case 0:
+            case 1:
+            case 2:
                 if (may_log()) look(store, static_cast<unsigned>(pick(register_count)));
                 break;
             case 3: read_new(store); break;
@@ -249,8 +252,8 @@ private:
     std::uint64_t find(const Store& store, unsigned key) {
         if (is_number(key)) return store.get<std::uint64_t>(name_of(key)).value_or(0);
         if (!is_pair(key)) return read_id(store.value(name_of(key)), key);
-        const auto [left, right] = store.view(
-            [&](const Store& s) { return std::pair(s.value(left_of(key)), s.value(right_of(key))); });
+        const auto [left, right] =
+            store.view([&](const Store& s) { return std::pair(s.value(left_of(key)), s.value(right_of(key))); });
         require(left == right, "half a batch is seen in pair " + std::to_string(key));
         return read_id(left, key);
     }
@@ -267,8 +270,8 @@ private:
         const std::uint64_t from = std::max(owner.acknowledged.load(), owner.seen.load());
         const auto value = store.value(own_of(process));
         const std::uint64_t to = owner.intended;
-        const std::string between = " of own key " + std::to_string(process) + ", not in " + std::to_string(from) +
-                                    " to " + std::to_string(to);
+        const std::string between =
+            " of own key " + std::to_string(process) + ", not in " + std::to_string(from) + " to " + std::to_string(to);
         if (!value) return require(from % 7 == 0 || from / 7 != to / 7, "it is absent: no state" + between);
         const auto state = id_of(*value);
         require(state.has_value(), "own key " + std::to_string(process) + " holds what nobody wrote");

@@ -54,8 +54,9 @@ struct Handle {
         lock.set_byte(byte);
     }
     bool is_dead(unsigned owner) {
+        const bool answer = owner == dead;
         if (when_asked) std::exchange(when_asked, nullptr)();
-        return owner == dead;
+        return answer;
     }
 
     unsigned dead = 0;  ///< nobody holds this byte
@@ -124,18 +125,18 @@ TEST_CASE("who finds the owner dead and is late does not follow the next one who
     Handle dead(words, 5), one(words, 6), quick(words, 7), next(words, 5);
     dead.lock.lock();
     quick.dead = one.dead = 5;
-    // Between the kernel's answer and the exchange another follows the dead one, and a new handle is given the byte.
+    // The answer was right when it was given. Before the exchange another follows the dead one, and a new handle is
+    // given the byte.
     one.when_asked = [&] {
         quick.lock.lock();
         quick.lock.unlock();
         next.lock.lock();
+        one.dead = 0;
     };
     words.during_sleep = [&] {
         CHECK(owner(words) == 5);
-        one.dead = 0;
         next.lock.unlock();
     };
-    // The answer was right when it was given, so the first one may be taken for true: only the word can tell.
     one.lock.lock();
     CHECK(quick.takeovers == 1);
     CHECK(one.takeovers == 0);
