@@ -1,9 +1,10 @@
 // Handles that have a store open together, of one process or of several, and what one of them does when another dies.
 //
 // [writers] Whoever takes the lock over from a dead owner does this before anything else: applies a valid journal,
-// while the counters that its change made odd still are; evens the counters; makes sure of D [ensure-durable]. Killed
-// in between, the next one does it again, to the same effect. What does not check, or a flush that fails, poisons the
-// store: nothing is written any more until an open that is alone has gone back to the last completed sync [failed].
+// while the counters that its change made odd still are; evens the counters; makes sure of D [ensure-durable]; writes a
+// page of the superblock that was cut short anew from its twin. Killed in between, the next one does it again, to the
+// same effect. What does not check, or a flush that fails, poisons the store: nothing is written any more until an open
+// that is alone has gone back to the last completed sync [failed].
 //
 // A reader that waits for an odd counter looks whether its writer is dead, and then takes the lock itself.
 //
@@ -76,7 +77,9 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::finish_for_dead() noexcept {
     }
     versions_.make_even();
     if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
-    if (make_sure()) poison();
+    if (make_sure()) return poison();
+    // It may have died between two stores to the superblock. Behind the flush, like whoever opens the file alone.
+    Superblocks<Region>(region_).mend(true);
 }
 
 /// The writer that a reader waits for may be dead, or asleep.

@@ -190,7 +190,10 @@ void PairEngine<KeyLen, Sharing, Index, Platform>::adopt_orphan() noexcept {
         left.durable_end = shared_word(pair_shared::live_end);
         if (is_sound && check_journal(left)) journal_.apply();
     }
-    if (!failure) versions_.make_even();
+    if (!failure) {
+        versions_.make_even();
+        Superblocks<Region>(region_).mend(true);
+    }
     orphaned_lock_.store(word, std::memory_order_relaxed);
     view_kind_.store(ViewKind::orphaned, std::memory_order_relaxed);
     if (failure) is_view_good_.store(false, std::memory_order_relaxed);
