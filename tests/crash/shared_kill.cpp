@@ -10,15 +10,17 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "../catch.hpp"
-#include "../support/campaign.hpp"
 #include "../support/child.hpp"
 #include "../support/temp_dir.hpp"
 
@@ -84,6 +86,16 @@ std::vector<Deed> deeds() {
     };
 }
 
+/// Of the version counters that readers look at, those that say "a writer is at work".
+unsigned odd_counters(const std::string& path) {
+    namespace shared = kvs::detail::pair_layout::shared;
+    std::array<std::uint32_t, shared::counter_count> counters{};
+    std::ifstream file(path, std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(shared::counters));
+    file.read(reinterpret_cast<char*>(counters.data()), sizeof counters);
+    return static_cast<unsigned>(std::count_if(counters.begin(), counters.end(), [](auto n) { return n % 2 != 0; }));
+}
+
 /// Runs the deed in a process that dies at its n-th store. False if it had fewer.
 bool die_at(const std::string& path, const Deed& deed, std::uint64_t n) {
     const pid_t child = ::fork();
@@ -141,6 +153,7 @@ TEST_CASE("a process that dies at any store of an operation is followed by those
             CHECK((seen == before || seen == after));
             check_soundness(reader);
             check_soundness(store);  // takes the lock, so from here on it is decided
+            CHECK(odd_counters(path) == 0);
             const Content decided = content_of(store);
             CHECK((decided == seen || (seen == before && decided == after)));
             CHECK(content_of(reader) == decided);

@@ -307,7 +307,7 @@ TEST_CASE("processes that share a store are killed at any instant, and the other
                 static_cast<std::uint32_t>(most_logged * (storm.deaths() + 1) / deaths_of_a_storm);
             storm.board().restless = campaign.one_in(5);
             ::usleep(static_cast<useconds_t>(campaign.pick(15'000)));
-            if (campaign.one_in(2))
+            if (campaign.one_in(4))
                 storm.kill_and_wait({}, without);
             else
                 storm.kill_and_wait(victims(campaign), with);
