@@ -67,18 +67,10 @@ public:
     }
 
     /// Takes a byte lock without waiting; a lock that somebody else has is `in_use`.
-    Failure try_lock(std::uint64_t byte, typename Platform::Lock mode) noexcept {
-        const int e = retry([&] { return Platform::lock(file_, byte, mode, false); });
-        if (e == EAGAIN || e == EACCES)
-            return {errc::in_use, "another handle, of this or another process, has the file open"};
-        return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
-    }
+    Failure try_lock(std::uint64_t byte, typename Platform::Lock mode) noexcept { return take_lock(byte, mode, false); }
 
-    /// Takes a byte lock, and waits for it.
-    Failure lock(std::uint64_t byte, typename Platform::Lock mode) noexcept {
-        const int e = retry([&] { return Platform::lock(file_, byte, mode, true); });
-        return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
-    }
+    /// The same, but waits.
+    Failure lock(std::uint64_t byte, typename Platform::Lock mode) noexcept { return take_lock(byte, mode, true); }
 
     /// The lock that others have on a byte.
     Failure lock_of_others(std::uint64_t byte, typename Platform::Lock& mode) const noexcept {
@@ -185,6 +177,13 @@ public:
     }
 
 private:
+    Failure take_lock(std::uint64_t byte, typename Platform::Lock mode, bool wait) noexcept {
+        const int e = retry([&] { return Platform::lock(file_, byte, mode, wait); });
+        if (e == EAGAIN || e == EACCES)
+            return {errc::in_use, "another handle, of this or another process, has the file open"};
+        return e != 0 ? system_failure("the file cannot be locked", e, false) : Failure{};
+    }
+
     // Descriptors 0 to 2 are the standard streams: a program that closed one and prints would write into the store.
     Failure above_standard_streams() noexcept {
         constexpr int lowest = 10;

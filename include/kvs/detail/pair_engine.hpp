@@ -535,6 +535,20 @@ private:
         ViewKind kind = ViewKind::at_rest;
     };
 
+    /// Makes the number of the view odd as long as it lives.
+    class ViewChange {
+    public:
+        explicit ViewChange(std::atomic<std::uint32_t>& number) noexcept : number_(number) {
+            number_.fetch_add(1, std::memory_order_acq_rel);
+        }
+        ViewChange(const ViewChange&) = delete;
+        ViewChange& operator=(const ViewChange&) = delete;
+        ~ViewChange() { number_.fetch_add(1, std::memory_order_release); }
+
+    private:
+        std::atomic<std::uint32_t>& number_;
+    };
+
     /// Runs an operation that reads until the view it read from was good all the time.
     template <class Operation>
     Presence steadily(Failure& failure, const Operation& operation) const {
@@ -597,10 +611,20 @@ private:
     Presence locate(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
         if (key.problem() != errc{}) return fail(failure, key.failure());
         if (is_foreign_process()) return fail(failure, forked());
-        return steadily(failure, [&] { return locate_here(key, preferred, failure, take); });
+        // Told behind the look at whether the view was good all the time: what is seen in one that is over is no
+        // damage.
+        std::uint64_t damaged = 0;
+        const Presence presence = steadily(failure, [&] {
+            damaged = 0;
+            return locate_here(key, preferred, failure, take, damaged);
+        });
+        if (damaged != 0) report_damage(key, damaged);
+        return presence;
     }
+    /// `damaged` is the record of which another copy answers.
     template <class Take>
-    Presence locate_here(const KeyType& key, unsigned preferred, Failure& failure, const Take& take) const {
+    Presence locate_here(const KeyType& key, unsigned preferred, Failure& failure, const Take& take,
+                         std::uint64_t& damaged) const {
         for (const Hint hint : {hints_.find(key.quick_hash()), hints_.find_second(key.quick_hash())}) {
             if (!hint) continue;
             const Presence presence = versions_.consistently(hint.version(), [&] {
@@ -620,7 +644,7 @@ private:
             return where == Presence::present ? take(found) : where;
         });
         if (presence == Presence::absent || found.place.record == 0) return presence;
-        if (found.view.damage) report_damage(key, found.place.record);
+        if (found.view.damage) damaged = found.place.record;
         hints_.remember(Hint(found.place.record, found.place.length, hash, key.quick_hash(), 0), key.quick_hash());
         return presence;
     }

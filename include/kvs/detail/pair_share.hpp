@@ -77,9 +77,12 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
     }
     versions_.make_even();
     if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
-    // The dead one may have been writing a superblock; a page that is half written would pass for damage.
-    Superblocks<Region>(region_).mend(true);
-    if (make_sure()) poison();
+    // The dead one may have been writing a superblock; a page that is half written would pass for damage. What is
+    // mended is on the device before a superblock is written: under `sync_each` there may be no other flush before it.
+    Superblocks<Region> superblocks(region_);
+    const bool is_torn = superblocks.bad_pages(0) + superblocks.bad_pages(1) != 0;
+    if (is_torn) superblocks.mend(true);
+    if (make_sure(is_torn)) poison();
 }
 
 /// [lost] The others must not build upon what was done to a page that only this process has.

@@ -78,28 +78,25 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::renew_view(const ViewNote& 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::make_view() {
     is_view_good_.store(false, std::memory_order_relaxed);
-    view_.fetch_add(1, std::memory_order_acq_rel);
-    Failure failure;
+    const ViewChange change(view_);
     for (;;) {
-        if (failure = refresh_size(); failure) break;
+        if (Failure failure = refresh_size()) return failure;
         if (!stamps_.is_mapped() && file_bytes_ >= pair_layout::records_offset) {
             std::byte* base = nullptr;
-            if (failure = file_.map(pair_layout::records_offset, Platform::Access::read, base); failure) break;
+            if (Failure failure = file_.map(pair_layout::records_offset, Platform::Access::read, base)) return failure;
             stamps_ = Region(base, pair_layout::records_offset);
         }
         const bool has_stamps = stamps_.is_mapped();
         const std::uint64_t opening = has_stamps ? stamps_.watch_word(pair_shared::opening) : 0;
         ViewKind kind = ViewKind::at_rest;
-        if (failure = look_for_writers(kind); failure) break;
-        failure = fill_view(kind);
+        if (Failure failure = look_for_writers(kind)) return failure;
+        Failure failure = fill_view(kind);
         if (has_stamps && stamps_.watch_word(pair_shared::opening) != opening) continue;
         view_opening_.store(opening, std::memory_order_relaxed);
         view_kind_.store(kind, std::memory_order_relaxed);
-        break;
+        is_view_good_.store(!failure, std::memory_order_relaxed);
+        return failure;
     }
-    is_view_good_.store(!failure, std::memory_order_relaxed);
-    view_.fetch_add(1, std::memory_order_release);
-    return failure;
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
@@ -193,7 +190,6 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::replace_view() noexcept {
     if (!is_view_over() && is_view_good_.load(std::memory_order_relaxed)) return;  // another thread did
     std::error_code no_view;
     if (guarded(no_view, [&] { return make_view(); })) return;
-    if ((view_.load(std::memory_order_relaxed) & 1) != 0) view_.fetch_add(1, std::memory_order_release);
     if (!map_view(true)) versions_.make_even();
 }
 
@@ -205,7 +201,7 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::adopt_orphan() noexcept {
     const std::uint64_t word = stamps_.watch_word(pair_shared::lock);
     const unsigned owner = WriterLock::owner_of(word);
     if (owner == 0 || !is_owner_dead(this, owner)) return;
-    view_.fetch_add(1, std::memory_order_acq_rel);
+    const ViewChange change(view_);
     Failure failure = map_view(true);
     if (!failure) failure = refresh_size();
     bool is_sound = true;
@@ -214,11 +210,13 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::adopt_orphan() noexcept {
         left.durable_end = shared_word(pair_shared::live_end);
         if (is_sound && check_journal(left)) journal_.apply();
     }
-    if (!failure) versions_.make_even();
+    if (!failure) {
+        versions_.make_even();
+        Superblocks<Region>(region_).mend(true);
+    }
     orphaned_lock_.store(word, std::memory_order_relaxed);
     view_kind_.store(ViewKind::orphaned, std::memory_order_relaxed);
     if (failure) is_view_good_.store(false, std::memory_order_relaxed);
-    view_.fetch_add(1, std::memory_order_release);
 }
 
 /// What `undisturbed` does between two attempts: waits for the writer, finishes a dead one's work, or renews the view.
