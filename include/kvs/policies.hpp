@@ -31,8 +31,8 @@ struct AbBackup {};
 /// bytes or changed its type; a power cut can damage whatever was written since the last completed `sync()`.
 struct NoBackup {};
 
-/// Sharing: all threads of any processes, up to 255 handles at the same time. A process that dies is cleaned up after by
-/// whoever writes next.
+/// Sharing: all threads of any processes, up to 255 handles at the same time. A process that dies is cleaned up after
+/// by whoever writes next.
 struct SharedProcesses {};
 
 /// Sharing: all threads of one process; other processes, and a second handle in this one, are refused with

@@ -440,8 +440,8 @@ public:
     ///
     /// `T`, the type that is read and written, is that of the function's parameter; where that is not said (`auto`),
     /// write `read_modify_write<T>`. The function gets a `std::optional<T>`: nothing if the key is absent. It runs
-    /// without a lock, may use the store, and runs again if somebody changed the key meanwhile. Returns what was set.
-    /// Nothing is changed if it throws. Fails as `get` and `set` do.
+    /// without a lock, may use the store, and runs again if somebody gave the key another value meanwhile. Returns what
+    /// was set. Nothing is changed if it throws. Fails as `get` and `set` do.
     template <class T = detail::FromParameter, class Function>
     auto read_modify_write(const key_type& key, Function&& function) {
         detail::ModifiedType<T, Function> value{};
@@ -503,9 +503,9 @@ public:
 
     /// Calls `callback(const kvs::Change&)` whenever the key has another value than before, whoever set it, until the
     /// `Watch` that is returned ends. Called by a thread of the store, outside of all locks, one call at a time; it may
-    /// use the store and must not throw. Of changes that follow each other quickly, the last one is told, with the
-    /// value that was told before; registered defaults do not count. Fails with the key's errors, and `io_error` if no
-    /// thread can be started. Not with `Unshared`; stores with `AbBackup` only.
+    /// use the store, must not close it, and must not throw. Of changes that follow each other quickly, the last one is
+    /// told, with the value that was told before; registered defaults do not count. Fails with the key's errors, and
+    /// `io_error` if no thread can be started. Not with `Unshared`; stores with `AbBackup` only.
     template <class Callback>
     Watch watch(const key_type& key, Callback callback) {
         Watch watch;
@@ -783,18 +783,62 @@ private:
     template <class T, class Function>
     detail::Failure modify(const key_type& key, Function& function, T& value) {
         if (detail::Failure failure = check_open()) return failure;
+        if (detail::Failure failure = core_->engine.check_process()) return failure;
         if (key.problem() != errc{}) return key.failure();
         for (bool done = false; !done;) {
             const std::uint32_t noted = core_->engine.note_key(key);
+            std::optional<Value> found;
+            if (detail::Failure failure = read_stored(key, found)) return failure;
             std::optional<T> before;
-            if (detail::Failure failure = read_value(key, before)) return failure;
+            if (detail::Failure failure = decode_found(key, found, before)) return failure;
             value = function(std::move(before));
             detail::Encoded encoded;
             if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
-            detail::Failure failure = core_->engine.put_if_unchanged(key, encoded, noted, done);
+            // Other keys share the counter, and the function may have changed some: then it is the value that counts.
+            std::optional<Value> scratch = found;
+            const auto is_same = [&](detail::Failure& failure) {
+                return core_->engine.is_unchanged(key, noted) || holds(key, found, scratch, failure);
+            };
+            detail::Failure failure = core_->engine.put_if(key, encoded, done, is_same);
             if (failure = unless_lost(failure); failure) return failure;
         }
         return {};
+    }
+    /// The value in the file, without registered defaults.
+    detail::Failure read_stored(const key_type& key, std::optional<Value>& value) const {
+        detail::Failure failure;
+        value.emplace();
+        const detail::Presence presence = core_->engine.read(key, detail::any_length, failure,
+                                                             [&](const auto& stored) { return value->load(stored); });
+        if (presence == detail::Presence::failed) return failure;
+        if (presence == detail::Presence::absent) value.reset();
+        return {};
+    }
+    template <class T>
+    detail::Failure decode_found(const key_type& key, const std::optional<Value>& found,
+                                 std::optional<T>& value) const {
+        const Value* from = found ? &*found : core_->defaults.find(key);
+        if (from == nullptr) return {};
+        value.emplace();
+        return from->lend([&](const auto& stored) { return detail::Codec<T>::decode(stored, *value); });
+    }
+    /// True if the file holds just this for the key. Does not allocate: `scratch` is a copy of `wanted`.
+    bool holds(const key_type& key, const std::optional<Value>& wanted, std::optional<Value>& scratch,
+               detail::Failure& failure) const noexcept {
+        bool same = false;
+        const detail::Presence presence =
+            core_->engine.read(key, detail::any_length, failure, [&](const auto& stored) -> detail::Failure {
+                same = false;
+                if (!wanted || stored.code.type != wanted->type()) return {};
+                detail::Extent where;
+                if (wanted->type() >= Type::ascii)
+                    if (detail::Failure problem = detail::extent(stored, where)) return problem;
+                if (wanted->type() >= Type::ascii && where.size != wanted->size()) return {};
+                if (detail::Failure problem = scratch->load(stored)) return problem;
+                same = *scratch == *wanted;
+                return {};
+            });
+        return presence == detail::Presence::present ? same : presence == detail::Presence::absent && !wanted;
     }
     auto& watchers() {
         static_assert(detail::has_pairs<Policies>,

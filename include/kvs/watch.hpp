@@ -7,6 +7,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +20,7 @@
 #include <kvs/detail/lookup.hpp>
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/version_table.hpp>
+#include <kvs/error.hpp>
 #include <kvs/value.hpp>
 
 namespace kvs {
@@ -114,6 +118,10 @@ public:
     /// Ends the thread. Before the engine is closed.
     void stop() noexcept {
         if (is_abandoned_) return;
+        if (runner_.load() == this_thread()) {
+            std::fputs("kvs: a store was closed by the callback of a watch of its own\n", stderr);
+            std::abort();
+        }
         if (has_thread_) {
             stopping_.store(true);
             engine_.wake_waiting();
@@ -131,7 +139,8 @@ private:
     class Watched : public Subscription {
     public:
         /// Compares, and calls if something is different. Damage is no change: what cannot be read counts as it was.
-        virtual void look(const Engine& engine, bool may_call) = 0;
+        /// False if there was no quiet moment for that.
+        virtual bool look(const Engine& engine, bool may_call) = 0;
 
         void cancel() noexcept override {
             // In the child of a fork, a callback that was running never ends.
@@ -146,14 +155,21 @@ private:
         void serve(const Engine& engine) {
             const Guard<Mutex> running(running_);
             caller_.store(this_thread());
-            if (is_active()) look(engine, true);
+            if (is_active()) look_if_there_is_memory(engine);
             caller_.store(nullptr);
         }
 
     private:
-        static const void* this_thread() noexcept {
-            static thread_local char here;
-            return &here;
+        /// Without memory nothing is told now, and what has changed is told later.
+        void look_if_there_is_memory(const Engine& engine) {
+#if KVS_EXCEPTIONS
+            try {
+                look(engine, true);
+            } catch (const std::bad_alloc&) {
+            }
+#else
+            look(engine, true);
+#endif
         }
         Mutex running_;
         unsigned fork_generation_ = Platform::fork_generation();
@@ -165,16 +181,17 @@ private:
     class OfKey final : public Watched {
     public:
         OfKey(const KeyType& key, Callback callback) : key_(key), callback_(std::move(callback)) {}
-        void look(const Engine& engine, bool may_call) override {
+        bool look(const Engine& engine, bool may_call) override {
             std::optional<Value> now(std::in_place);
             Failure failure;
             const Presence presence =
                 engine.read(key_, any_length, failure, [&](const auto& stored) { return now->load(stored); });
-            if (presence == Presence::failed) return;
+            if (presence == Presence::failed) return true;
             if (presence == Presence::absent) now.reset();
-            if (now == known_) return;
+            if (now == known_) return true;
             std::swap(known_, now);
             if (may_call) callback_(Change{key_.view(), now, known_});
+            return true;
         }
 
     private:
@@ -189,16 +206,24 @@ private:
     class OfAll final : public Watched {
     public:
         explicit OfAll(Callback callback) : callback_(std::move(callback)) { noted_.fill(1); }  // none is odd at rest
-        void look(const Engine& engine, bool may_call) override {
+        bool look(const Engine& engine, bool may_call) override {
+            bool is_complete = true;
             for (std::uint32_t group = 0; group < groups; ++group) {
                 const std::uint32_t noted = engine.note_buckets(group);
                 if (noted == noted_[group]) continue;
                 std::vector<Pair> now;
-                if (!load(engine, group, now)) continue;
-                noted_[group] = noted;
-                std::swap(known_[group], now);
-                if (may_call) tell(now, known_[group]);
+                const bool can_be_read = load(engine, group, now);
+                // A value can move from one bucket to another while they are read. Who changed it ends a wait for the
+                // next change too, so the group is looked at again.
+                if (noted % 2 != 0 || engine.note_buckets(group) != noted) {
+                    is_complete = false;
+                } else if (can_be_read) {
+                    noted_[group] = noted;
+                    std::swap(known_[group], now);
+                    if (may_call) tell(now, known_[group]);
+                }
             }
+            return is_complete;
         }
 
     private:
@@ -254,7 +279,9 @@ private:
         watch = Watch(one);
         const Guard<Mutex> guard(mutex_);
         const std::uint64_t version = engine_.version();
-        one->look(engine_, false);
+        bool is_known = false;
+        for (int i = 0; i < 1000 && !is_known; ++i) is_known = one->look(engine_, false);
+        if (!is_known) return {errc::in_use, "others write to the store all the time"};
         watched_.push_back(one);
         one->share();
         if (has_thread_) return {};
@@ -271,6 +298,7 @@ private:
     }
 
     void run() noexcept {
+        runner_.store(this_thread());
         while (!stopping_.load()) {
             const std::uint64_t version = engine_.wait_for_change(seen_, ~std::uint64_t{0}, stopping_);
             if (version == seen_) continue;
@@ -305,6 +333,7 @@ private:
     std::uint64_t seen_ = 0;  // of the thread
     typename Platform::Thread thread_;
     std::atomic<bool> stopping_{false};
+    std::atomic<const void*> runner_{nullptr};
     bool has_thread_ = false;  // under `mutex_`, and in close
     bool is_abandoned_ = false;
 };

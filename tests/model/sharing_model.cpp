@@ -38,6 +38,7 @@ enum class Flaw {
     count_does_not_rise,
     byte_freed_before_word,
     no_gate,
+    no_second_try,
     reader_does_not_look_again,
     view_stamp_not_looked_at,
     view_stamp_noted_late,
@@ -50,6 +51,8 @@ enum Pc : std::uint8_t {
     closed,
     // opening
     presence,
+    presence_shared,
+    presence_again,
     alone_byte,
     alone_stamp,
     alone_x,
@@ -258,8 +261,16 @@ private:
                     s.alone = me;
                     return go(s, p, alone_byte);
                 }
+                return go(s, p, presence_shared);
+            case presence_shared:
+                if (s.alone != 0) return;
                 s.shared |= bit;
-                return go(s, p, attach_byte);
+                return go(s, p, presence_again);
+            case presence_again:
+                if (s.shared != bit || s.alone != 0 || flaw_ == Flaw::no_second_try) return go(s, p, attach_byte);
+                s.shared = 0;
+                s.alone = me;
+                return go(s, p, alone_byte);
             case alone_byte:
                 p.byte = free_byte(s);
                 s.holder[p.byte - 1] = me;
@@ -589,6 +600,7 @@ TEST_CASE("the protocol of sharing: without any of its rules something goes wron
         {Flaw::count_does_not_rise, "the count of the lock word does not rise"},
         {Flaw::byte_freed_before_word, "the owner byte is freed before the lock word is cleared"},
         {Flaw::no_gate, "no gate"},
+        {Flaw::no_second_try, "who is refused and finds nobody then joins all the same"},
         {Flaw::reader_does_not_look_again, "a reader does not look at the counter again"},
         {Flaw::view_stamp_not_looked_at, "a read-only handle does not look at the opening stamp"},
         {Flaw::view_stamp_noted_late, "it notes the stamp after it has made its view"},

@@ -188,7 +188,8 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     word("value lengths in use: bit i for records with values of 2^i bytes", shared::lengths, 8);
     word("lock word: a count and, in the lowest byte, the owner byte of the writer", shared::lock, 8);
     word("sleepers: bit 0 = somebody waits for the lock, bit 1 = for a change", shared::sleepers, 8);
-    word("number of changes", shared::changes, 8);
+    word("twice the number of changes, and one more during one", shared::changes, 8);
+    word("mount id of the handle that opened the file alone", shared::mount, 8);
     word("pending: 0 = nothing, 1 = something to sync, else the offset of the only slot that is", shared::pending, 8);
     word("failed: 1 = a flush failed", shared::failed, 8);
     word("in use: 1 = the superblock on the device is not clean", shared::in_use, 8);

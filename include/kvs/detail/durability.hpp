@@ -8,7 +8,8 @@
 //             flushes, the reason kept for the message. Never cleared.
 //
 // With `sync_every` a thread sleeps until something is pending, waits out the interval and syncs. It is started by the
-// first write, so a store that is only read has none.
+// first write, so a store that is only read has none. Where other handles write too, one of them may have died before
+// its interval was over: so the thread also looks from time to time whether anything is pending.
 #ifndef KVS_DETAIL_DURABILITY_HPP
 #define KVS_DETAIL_DURABILITY_HPP
 
@@ -27,9 +28,11 @@ template <class Platform, class WriterMutex>
 class Durability {
 public:
     using Flush = Failure (*)(void* context);
+    /// Whether there is something to sync that another handle wrote. Null: there are no other handles.
+    using LookForPending = bool (*)(void* context) noexcept;
 
-    Durability(WriterMutex& writers, Flush flush, void* context) noexcept
-        : writers_(writers), flush_(flush), context_(context) {}
+    Durability(WriterMutex& writers, Flush flush, LookForPending look, void* context) noexcept
+        : writers_(writers), flush_(flush), look_(look), context_(context) {}
     Durability(const Durability&) = delete;
     Durability& operator=(const Durability&) = delete;
     ~Durability() { stop(); }
@@ -145,15 +148,25 @@ private:
                 if (failed_.load(std::memory_order_relaxed)) break;
             } else {
                 idle_ = true;
-                condition_.wait(mutex_);
+                sleep_idle();
                 idle_ = false;
             }
         }
         mutex_.unlock();
     }
 
+    /// Until something is pending. Of what another handle wrote that died nobody is told, so it is looked for.
+    void sleep_idle() noexcept {
+        constexpr std::uint64_t shortest = 100'000'000;  // nanoseconds
+        if (look_ == nullptr) return condition_.wait(mutex_);
+        const std::uint64_t interval = policy_.nanoseconds();
+        condition_.wait_for(mutex_, interval < shortest ? shortest : interval);
+        if (!stopping_ && look_(context_)) pending_.store(true, std::memory_order_relaxed);
+    }
+
     WriterMutex& writers_;
     Flush flush_;
+    LookForPending look_;
     void* context_;
     SyncPolicy policy_ = sync_manual;
 

@@ -42,6 +42,7 @@ public:
 
     Failure open(const char* path, Access access, Creation creation, unsigned permissions) noexcept {
         const bool writing = access == Access::write;
+        const typename Platform::ForkBarrier no_fork;
         if (int e = retry([&] { return Platform::open(path, access, creation, permissions, file_); }); e != 0) {
             file_ = Platform::no_file;
             return system_failure("the file cannot be opened", e, writing);

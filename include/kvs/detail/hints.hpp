@@ -72,10 +72,6 @@ public:
         hints_[at].store(hint.bits(), std::memory_order_relaxed);
     }
 
-    void clear() noexcept {
-        for (auto& hint : hints_) hint.store(0, std::memory_order_relaxed);
-    }
-
 private:
     static constexpr unsigned log2_size = 13;
     static constexpr std::size_t place(std::uint64_t quick_hash) noexcept {

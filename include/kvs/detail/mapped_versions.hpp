@@ -12,10 +12,10 @@
 
 namespace kvs::detail {
 
-/// One more change of the store.
+/// The change word: twice the number of changes, and one more while a change is being made.
 template <class Region>
-void count_change_in(Region& region) noexcept {
-    region.publish_word(pair_layout::shared::changes, region.load_word(pair_layout::shared::changes) + 1);
+void raise_change_word(Region& region, std::uint64_t by) noexcept {
+    region.publish_word(pair_layout::shared::changes, region.load_word(pair_layout::shared::changes) + by);
 }
 
 template <class Region, class Platform>
@@ -33,12 +33,13 @@ public:
     class Change {
     public:
         Change(MappedVersionTable& table, std::uint32_t hash) noexcept : table_(table), at_(counter_of(hash)) {
+            raise_change_word(table_.region_, 1);
             table_.step(at_, __ATOMIC_RELAXED);
         }
         Change(const Change&) = delete;
         Change& operator=(const Change&) = delete;
         ~Change() {
-            table_.count_change();
+            table_.end_change();
             table_.step(at_, __ATOMIC_RELEASE);
         }
 
@@ -50,11 +51,14 @@ public:
     /// Makes all counters odd as long as it lives.
     class ChangeOfAll {
     public:
-        explicit ChangeOfAll(MappedVersionTable& table) noexcept : table_(table) { table_.step_all(__ATOMIC_RELAXED); }
+        explicit ChangeOfAll(MappedVersionTable& table) noexcept : table_(table) {
+            raise_change_word(table_.region_, 1);
+            table_.step_all(__ATOMIC_RELAXED);
+        }
         ChangeOfAll(const ChangeOfAll&) = delete;
         ChangeOfAll& operator=(const ChangeOfAll&) = delete;
         ~ChangeOfAll() {
-            table_.count_change();
+            table_.end_change();
             table_.step_all(__ATOMIC_RELEASE);
         }
 
@@ -94,7 +98,7 @@ public:
 
     /// After a death.
     void make_even() noexcept {
-        count_change();
+        raise_change_word(region_, 2 - region_.load_word(pair_layout::shared::changes) % 2);
         for (std::uint32_t i = 0; i < pair_layout::shared::counter_count; ++i)
             if (is_busy(note(i))) step(counter_of(i), __ATOMIC_RELEASE);
     }
@@ -110,7 +114,7 @@ private:
         return true;
     }
     /// Before the counters are even again, so that who reads what is new, and then the number, finds another one.
-    void count_change() noexcept { count_change_in(region_); }
+    void end_change() noexcept { raise_change_word(region_, 1); }
     void step(std::uint64_t at, int order) noexcept {
         region_.store_counter(at, region_.load_counter(at, __ATOMIC_RELAXED) + 1, order);
     }
@@ -132,10 +136,10 @@ public:
     };
     NoMappedVersionTable(Region& region, const Helper&) noexcept : region_(region) {}
     struct Change {
-        Change(NoMappedVersionTable& table, std::uint32_t) noexcept { count_change_in(table.region_); }
+        Change(NoMappedVersionTable& table, std::uint32_t) noexcept { raise_change_word(table.region_, 2); }
     };
     struct ChangeOfAll {
-        explicit ChangeOfAll(NoMappedVersionTable& table) noexcept { count_change_in(table.region_); }
+        explicit ChangeOfAll(NoMappedVersionTable& table) noexcept { raise_change_word(table.region_, 2); }
     };
     using NoVersionTable::is_still;
     using NoVersionTable::note;
@@ -147,7 +151,7 @@ public:
     static bool is_still(const Mapped&, std::uint32_t, std::uint32_t) noexcept {
         return true;
     }
-    void make_even() noexcept { count_change_in(region_); }
+    void make_even() noexcept { raise_change_word(region_, 2); }
 
 private:
     Region& region_;

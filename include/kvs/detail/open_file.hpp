@@ -30,8 +30,10 @@ Failure claim_store_file(File<Platform>& file, bool read_only, bool may_share, b
     if (read_only) return file.try_lock(layout::presence_lock, Lock::shared);
     Failure failure = file.try_lock(layout::presence_lock, Lock::exclusive);
     if (failure.code != errc::in_use || !may_share) return failure;
-    is_alone = false;
-    return file.try_lock(layout::presence_lock, Lock::shared);
+    if (Failure problem = file.try_lock(layout::presence_lock, Lock::shared)) return problem;
+    // Who had it may have died between the two, and left a file at rest in which nobody has announced this handle.
+    is_alone = !file.try_lock(layout::presence_lock, Lock::exclusive);
+    return {};
 }
 
 /// `replaced` if the path names another file by now.

@@ -77,7 +77,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put(const KeyType& key, con
     return durability_.after_write();
 }
 
-/// Sets the key if, under the lock, `may(failure)` says so.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 template <class May>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
@@ -106,12 +105,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if_absent(const KeyType
         Found found;
         return find(key, key.hash(), any_length, found, failure) == Presence::absent;
     });
-}
-
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if_unchanged(const KeyType& key, const Encoded& value,
-                                                                      std::uint32_t noted, bool& done) noexcept {
-    return put_if(key, value, done, [&](Failure&) { return versions_.is_still(key.hash(), noted); });
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>

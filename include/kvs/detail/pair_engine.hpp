@@ -94,7 +94,7 @@ public:
         : versions_(region_, {&PairEngine::help_reader, this}),
           writers_(region_, {&PairEngine::is_owner_dead, &PairEngine::take_over, &PairEngine::admit_loss, this}),
           journal_(region_),
-          durability_(writers_, &PairEngine::sync_file, this) {}
+          durability_(writers_, &PairEngine::sync_file, shares ? &PairEngine::has_pending : nullptr, this) {}
     PairEngine(const PairEngine&) = delete;
     PairEngine& operator=(const PairEngine&) = delete;
     ~PairEngine() { close(); }
@@ -158,6 +158,7 @@ public:
     [[gnu::noinline]] bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
         const ViewNote noted = note_view();
+        if (hints_.find(key.quick_hash()).clears() != (noted.number / 2 & 0xffff)) return false;
         return read_exact_here<Bytes>(key, type, bits) && is_still(noted) && fork_generation_ == Platform::incidents();
     }
     template <unsigned Bytes>
@@ -222,13 +223,17 @@ public:
     // ---- what others change: pair_share.hpp ------------------------------------------------------------------------
 
     /// The number of changes so far.
-    std::uint64_t version() const noexcept { return (read_only_ ? stamps_ : region_).watch_word(pair_shared::changes); }
+    std::uint64_t version() const noexcept { return change_word() / 2; }
     /// Sleeps until the number of changes is not `seen`, at most so long, and not while `stopping`.
     std::uint64_t wait_for_change(std::uint64_t seen, std::uint64_t nanoseconds,
                                   const std::atomic<bool>& stopping) noexcept;
     /// Lets those who wait for a change look whether they are to stop.
     void wake_waiting() noexcept {
-        if (!read_only_) region_.wake(pair_shared::changes);
+        if (!read_only_) region_.wake(pair_shared::sleepers);
+    }
+    /// True if nothing was changed of the key, and of those that share its version counter, since that was noted.
+    bool is_unchanged(const KeyType& key, std::uint32_t noted) const noexcept {
+        return versions_.is_still(key.hash(), noted);
     }
     /// Notes when a key, and those that share its version counter, were changed last.
     std::uint32_t note_key(const KeyType& key) const noexcept {
@@ -247,8 +252,8 @@ public:
         if constexpr (!has_versions) return function();  // of one thread: it is the one that would change something
         for (int i = 0; i < attempts || read_only_; ++i) {
             const ViewNote noted = note_view();
-            const std::uint64_t changes = version();
-            const auto is_quiet = [&] { return version() == changes && (!read_only_ || is_still(noted)); };
+            const std::uint64_t changes = await_no_change();
+            const auto is_quiet = [&] { return change_word() == changes && (!read_only_ || is_still(noted)); };
 #if KVS_EXCEPTIONS
             try {
 #endif
@@ -266,15 +271,17 @@ public:
             i < attempts ? Platform::yield() : Platform::sleep(nap);
         }
         const Guard<WriterLock> no_writer(writers_);
+        const Viewer viewer(viewer_);
         return function();
     }
 
     // ---- changing: pair_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
-    /// Sets the key if it is absent; if it has not been changed since `noted`. `done` says whether.
+    /// Sets the key if, under the lock, `may(failure)` says so; if it is absent. `done` says whether.
+    template <class May>
+    Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
     Failure put_if_absent(const KeyType& key, const Encoded& value, bool& done) noexcept;
-    Failure put_if_unchanged(const KeyType& key, const Encoded& value, std::uint32_t noted, bool& done) noexcept;
     Presence erase(const KeyType& key, Failure& failure) noexcept;
     Failure clear() noexcept;
 
@@ -521,6 +528,34 @@ private:
         return decode(Stored<Source>{source, 0, code});
     }
 
+    /// The thread that runs the function of `view` under the writers' lock, as long as this lives.
+    class Viewer {
+    public:
+        explicit Viewer(std::atomic<const void*>& viewer) noexcept : viewer_(viewer) {
+            viewer_.store(this_thread(), std::memory_order_relaxed);
+        }
+        Viewer(const Viewer&) = delete;
+        Viewer& operator=(const Viewer&) = delete;
+        ~Viewer() { viewer_.store(nullptr, std::memory_order_relaxed); }
+
+    private:
+        std::atomic<const void*>& viewer_;
+    };
+    std::uint64_t change_word() const noexcept {
+        return (read_only_ ? stamps_ : region_).watch_word(pair_shared::changes);
+    }
+    /// The change word when no change is half done.
+    std::uint64_t await_no_change() const noexcept {
+        for (unsigned waits = 0;; ++waits) {
+            const std::uint64_t word = change_word();
+            if (word % 2 == 0 || has_lost_page()) return word;
+            if (waits < 128)
+                Platform::relax();
+            else
+                help_reader(const_cast<PairEngine*>(this));
+        }
+    }
+
     // ---- read-only handles: pair_view.hpp --------------------------------------------------------------------------
 
     enum class ViewKind : std::uint8_t {
@@ -583,6 +618,7 @@ private:
     /// handle, until no writer came in between.
     template <class Operation>
     Failure undisturbed(const Operation& operation) const {
+        if (viewer_.load(std::memory_order_relaxed) == this_thread()) return unless_lost(operation());
         if (!read_only_) {
             const Guard<WriterLock> no_writer(writers_);
             return unless_lost(operation());
@@ -625,8 +661,9 @@ private:
     template <class Take>
     Presence locate_here(const KeyType& key, unsigned preferred, Failure& failure, const Take& take,
                          std::uint64_t& damaged) const {
+        const std::uint32_t tag = hint_tag();
         for (const Hint hint : {hints_.find(key.quick_hash()), hints_.find_second(key.quick_hash())}) {
-            if (!hint) continue;
+            if (!hint || hint.clears() != tag) continue;
             const Presence presence = versions_.consistently(hint.version(), [&] {
                 if (!is_right(hint, key)) return Presence::absent;
                 Found found{{hint.record(), hint.length()}, {}};
@@ -645,8 +682,12 @@ private:
         });
         if (presence == Presence::absent || found.place.record == 0) return presence;
         if (found.view.damage) damaged = found.place.record;
-        hints_.remember(Hint(found.place.record, found.place.length, hash, key.quick_hash(), 0), key.quick_hash());
+        hints_.remember(Hint(found.place.record, found.place.length, hash, key.quick_hash(), tag), key.quick_hash());
         return presence;
+    }
+    /// Of the view in which a record was found: a file that went back to its last sync may have others there.
+    std::uint32_t hint_tag() const noexcept {
+        return read_only_ ? view_.load(std::memory_order_relaxed) / 2 & 0xffff : 0;
     }
 
     /// [hints] Within `Versions::consistently`: true if the record may be the key's.
@@ -822,8 +863,6 @@ private:
     void add_slot(const SlotImage& image);
     Failure store_record(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link,
                          std::uint32_t bucket) noexcept;
-    template <class May>
-    Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
     void replace(const SlotImage& image) noexcept;
@@ -834,6 +873,10 @@ private:
 
     // ---- durability: pair_sync.hpp ---------------------------------------------------------------------------------
 
+    static bool has_pending(void* engine) noexcept {
+        const auto& self = *static_cast<PairEngine*>(engine);
+        return self.shared_word(pair_shared::pending) != 0 && self.shared_word(pair_shared::failed) == 0;
+    }
     static Failure sync_file(void* engine) noexcept { return static_cast<PairEngine*>(engine)->sync_now(); }
     Failure sync_now() noexcept;
     Failure sync_locked() noexcept;
@@ -852,7 +895,7 @@ private:
 
     // ---- the file: pair_open.hpp, pair_recover.hpp -----------------------------------------------------------------
 
-    Failure open_content(const Options& options, bool created);
+    Failure open_content(const Options& options, bool& created);
     Failure map() noexcept;
     void read_place(const typename Platform::FileId& id) noexcept;
     void announce_opening() noexcept;
@@ -892,6 +935,7 @@ private:
     static void admit_loss(void* engine) noexcept;
     static bool help_reader(void* engine) noexcept;
     void finish_for_dead() noexcept;
+    bool finish_journal() noexcept;
     void poison() noexcept { region_.publish_word(pair_shared::failed, 1); }
     void close_shared() noexcept;
 
@@ -937,6 +981,7 @@ private:
 
     // Of the writer alone, under `writers_`.
     mutable WriterLock writers_;
+    mutable std::atomic<const void*> viewer_{nullptr};
     Journal<Region> journal_;
     std::uint64_t file_bytes_ = 0;
     bool prepared_ = false;  // the file has no holes

@@ -83,9 +83,10 @@ inline constexpr std::uint64_t lengths = word(5);  ///< bit per logarithm of a v
 // what every write stores to;
 inline constexpr std::uint64_t lock = word(8);      ///< count << 8 | owner byte, 0 = nobody
 inline constexpr std::uint64_t sleepers = word(9);  ///< who sleeps: bits `waits_for_lock`, `waits_for_change`
-inline constexpr std::uint64_t changes = word(10);  ///< how many changes there were
+inline constexpr std::uint64_t changes = word(10);  ///< twice the number of changes, odd during one
 inline constexpr std::uint64_t pending = word(11);  ///< 0 = nothing, `pending_any`, or the one slot that was changed
 inline constexpr std::uint64_t failed = word(12);
+inline constexpr std::uint64_t mount = word(14);   ///< of who opened the file alone; the others write its name too
 inline constexpr std::uint64_t in_use = word(13);  ///< 1 = the superblock on the device says "not clean"
 // and what some writes and syncs do.
 inline constexpr std::uint64_t durable_end = word(16);

@@ -25,6 +25,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <kvs/detail/pair_engine.hpp>
 
@@ -60,7 +61,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open(std::string_view path,
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options& options, bool created) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options& options, bool& created) {
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
     if (!status.regular) return {errc::not_a_store, "not a regular file"};
@@ -81,6 +82,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
         recovery_.outcome = Recovery::Outcome::created;
         return {};
     }
+    // Between the creation of the file and the gate somebody else may have made a store of it: it is theirs.
+    if (std::exchange(created, false) && options.mode == Mode::create_new)
+        return {errc::already_exists, "somebody else created the file just now"};
     Superblock superblock;
     bool salvaged = false;
     if (Failure failure = check_identity(options, superblock, salvaged)) return failure;
@@ -141,6 +145,7 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::read_place(const typename Plat
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::map() noexcept {
     if (region_.is_mapped()) return {};
+    const typename Platform::ForkBarrier no_fork;
     std::byte* base = nullptr;
     if (Failure failure = file_.map(layout::file_limit, Platform::Access::write, base)) return failure;
     region_ = Region(base, layout::file_limit);
@@ -229,6 +234,8 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::create(const Options& optio
     superblock.durable_end = pair_layout::records_offset;
     superblock.clean = true;
     superblock.place = place_;
+    // A number that no view of an earlier file with this inode was made under.
+    region_.publish_word(pair_shared::opening, Platform::arbitrary_number());
     for (unsigned copy = 0; copy < pair_layout::superblock_copies; ++copy) {
         superblock.generation += 1 + (Platform::arbitrary_number() >> 48);
         Superblocks<Region>(region_).write(copy, superblock);
@@ -363,6 +370,7 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::initialise_shared(const Superb
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 void PairEngine<KeyLen, Sharing, Form, Platform>::make_usable() noexcept {
     region_.publish_word(pair_shared::lock, shared_word(pair_shared::lock) & ~std::uint64_t{0xff});
+    region_.publish_word(pair_shared::mount, place_.mount);
     writers_.set_byte(owner_byte_);
     versions_.make_even();
 }

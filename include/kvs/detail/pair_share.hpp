@@ -35,6 +35,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::attach(const Options& optio
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
     read_place(status.id);
+    place_.mount = shared_word(pair_shared::mount);  // or superblocks would name now this way to the file, now that
     if (Failure failure = take_owner_byte()) return failure;
     writers_.set_byte(owner_byte_);
     writers_.inherit();
@@ -45,6 +46,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::attach(const Options& optio
         if (!Superblocks<Region>(region_).read_counting(superblock, copy))
             return {errc::corrupt, "neither copy of the superblock is valid any more"};
         if (Failure failure = check_left(superblock)) return failure;
+        if (shared_word(pair_shared::pending) != 0) durability_.note_pending();  // of somebody who may be dead
     }
     recovery_.keys = shared_word(pair_shared::keys);
     recovery_.records = shared_word(pair_shared::records);
@@ -67,15 +69,9 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::take_over(void* engine) noexce
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
-    if (refresh_size()) return poison();
-    bool is_sound = true;
-    if (journal_.find(file_bytes_, is_sound)) {
-        Superblock left;
-        left.durable_end = shared_word(pair_shared::live_end);
-        if (!is_sound || !check_journal(left)) return poison();
-        journal_.apply();
-    }
-    versions_.make_even();
+    if (refresh_size() || !finish_journal()) poison();
+    versions_.make_even();  // in any case: readers wait for it
+    if (shared_word(pair_shared::failed) != 0) return;
     if (shared_word(pair_shared::pending) != 0) durability_.note_pending();
     // The dead one may have been writing a superblock; a page that is half written would pass for damage. What is
     // mended is on the device before a superblock is written: under `sync_each` there may be no other flush before it.
@@ -83,6 +79,18 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
     const bool is_torn = superblocks.bad_pages(0) + superblocks.bad_pages(1) != 0;
     if (is_torn) superblocks.mend(true);
     if (make_sure(is_torn)) poison();
+}
+
+/// False if what the dead one left is no journal.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::finish_journal() noexcept {
+    bool is_sound = true;
+    if (!journal_.find(file_bytes_, is_sound)) return true;
+    Superblock left;
+    left.durable_end = shared_word(pair_shared::live_end);
+    if (!is_sound || !check_journal(left)) return false;
+    journal_.apply();
+    return true;
 }
 
 /// [lost] The others must not build upon what was done to a page that only this process has.
@@ -110,8 +118,9 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noex
 }
 
 /// A writer stores the number of changes before it gives the lock back, and looks behind that for who sleeps; who goes
-/// to sleep says so before it looks at the number. So one of them sees the other. A read-only handle cannot say so, and
-/// looks from time to time.
+/// to sleep says so before it looks at the number. So one of them sees the other. The word by which it says so is the
+/// one it sleeps on: if that is taken back before it sleeps, it does not. A read-only handle cannot say so, and looks
+/// from time to time.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::wait_for_change(std::uint64_t seen,
                                                                            std::uint64_t nanoseconds,
@@ -128,8 +137,8 @@ std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::wait_for_change(std::
             Platform::sleep(std::min(end - now, nap));
             continue;
         }
-        region_.set_bits(pair_shared::sleepers, pair_shared::waits_for_change);
-        if (version() == seen) region_.sleep_on(pair_shared::changes, seen, std::min(end - now, slice));
+        const std::uint64_t sleepers = region_.set_bits(pair_shared::sleepers, pair_shared::waits_for_change);
+        if (version() == seen) region_.sleep_on(pair_shared::sleepers, sleepers, std::min(end - now, slice));
     }
 }
 
@@ -141,9 +150,10 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::close_shared() noexcept {
         if (file_.lock(layout::gate_lock, Platform::Lock::exclusive)) return;
         if (!file_.try_lock(layout::presence_lock, Platform::Lock::exclusive)) {
             const Guard<WriterLock> one_writer(writers_);
+            const bool was_written = prepared_ || shared_word(pair_shared::in_use) != 0;
             if (close_locked() || refresh_size()) return;
             const std::uint64_t end = shared_word(pair_shared::live_end);
-            if (prepared_ && end < file_bytes_) ignore(file_.resize(end));
+            if (was_written && end < file_bytes_) ignore(file_.resize(end));
             return;
         }
         if (is_synced) return;

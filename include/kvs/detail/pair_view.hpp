@@ -82,6 +82,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::make_view() {
     for (;;) {
         if (Failure failure = refresh_size()) return failure;
         if (!stamps_.is_mapped() && file_bytes_ >= pair_layout::records_offset) {
+            const typename Platform::ForkBarrier no_fork;
             std::byte* base = nullptr;
             if (Failure failure = file_.map(pair_layout::records_offset, Platform::Access::read, base)) return failure;
             stamps_ = Region(base, pair_layout::records_offset);
@@ -91,6 +92,8 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::make_view() {
         ViewKind kind = ViewKind::at_rest;
         if (Failure failure = look_for_writers(kind)) return failure;
         Failure failure = fill_view(kind);
+        // A file that was being created when this began has its stamps by now.
+        if (!has_stamps && file_bytes_ >= pair_layout::records_offset) continue;
         if (has_stamps && stamps_.watch_word(pair_shared::opening) != opening) continue;
         view_opening_.store(opening, std::memory_order_relaxed);
         view_kind_.store(kind, std::memory_order_relaxed);
@@ -124,18 +127,19 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::look_for_writers(ViewKind& 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::fill_view(ViewKind kind) {
     recovery_ = {};
-    hints_.clear();  // a file that went back to its last sync may have other records where they were
     if (Failure failure = map_view(kind != ViewKind::live)) return failure;
     if (kind == ViewKind::live) return join_live();
     Options options;
     options.mode = Mode::read_only;
     options.salvage = salvages_;
-    return open_content(options, false);
+    bool created = false;
+    return open_content(options, created);
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::map_view(bool is_private) noexcept {
     if (region_.is_mapped()) return file_.map_again(layout::file_limit, is_private, region_.base());
+    const typename Platform::ForkBarrier no_fork;
     std::byte* base = nullptr;
     if (Failure failure = is_private ? file_.map_private(layout::file_limit, base)
                                      : file_.map(layout::file_limit, Platform::Access::read, base))
@@ -149,6 +153,7 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::join_live() {
     Superblock superblock;
     bool salvaged = false;
+    if (Failure failure = refresh_size()) return failure;
     if (Failure failure = check_identity({}, superblock, salvaged)) return failure;
     recovery_ = {};
     recovery_.attached = true;

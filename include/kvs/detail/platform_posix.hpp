@@ -62,12 +62,19 @@ public:
                                                   [] { ::pthread_mutex_unlock(&mutex_); }, &Forks::be_child);
         return error;
     }
+    /// No fork comes between what is done while one lives: opening a file and `add`, mapping one and noting that.
+    class Barrier {
+    public:
+        Barrier() noexcept { ::pthread_mutex_lock(&mutex_); }
+        Barrier(const Barrier&) = delete;
+        Barrier& operator=(const Barrier&) = delete;
+        ~Barrier() { ::pthread_mutex_unlock(&mutex_); }
+    };
+    /// Behind a `Barrier`.
     static void add(File& file, int& descriptor) noexcept {
-        ::pthread_mutex_lock(&mutex_);
         file = {&descriptor, first_, nullptr};
         if (first_ != nullptr) first_->previous = &file;
         first_ = &file;
-        ::pthread_mutex_unlock(&mutex_);
     }
     static void remove(File& file) noexcept {
         ::pthread_mutex_lock(&mutex_);
@@ -382,8 +389,10 @@ struct PosixPlatform {
     /// The same, and in one word with it `has_lost_pages`.
     static unsigned incidents() noexcept { return Incidents::all(); }
     static int watch_forks() noexcept { return Forks::watch(); }
-    /// A child forked from `add` to `remove` has the file closed, and `no_file` in place of it.
+    /// A child forked from `close_in_children`, which is called behind a `ForkBarrier`, to `keep_in_children` has the
+    /// file closed, and `no_file` in place of it.
     using ForkedFile = Forks::File;
+    using ForkBarrier = Forks::Barrier;
     static void close_in_children(ForkedFile& forked, File& file) noexcept { Forks::add(forked, file); }
     static void keep_in_children(ForkedFile& forked) noexcept { Forks::remove(forked); }
     /// Lets another thread run.

@@ -143,10 +143,11 @@ public:
         __atomic_exchange_n(word(offset), value, __ATOMIC_SEQ_CST);
         Platform::on_store(base_ + offset, 8);
     }
-    /// Sets bits of a word, and lets no later load come before that.
-    void set_bits(std::uint64_t offset, std::uint64_t bits) noexcept {
-        __atomic_fetch_or(word(offset), bits, __ATOMIC_SEQ_CST);
+    /// Sets bits of a word, lets no later load come before that, and returns what the word is then.
+    std::uint64_t set_bits(std::uint64_t offset, std::uint64_t bits) noexcept {
+        const std::uint64_t before = __atomic_fetch_or(word(offset), bits, __ATOMIC_SEQ_CST);
         Platform::on_store(base_ + offset, 8);
+        return before | bits;
     }
     void clear_bits(std::uint64_t offset, std::uint64_t bits) noexcept {
         __atomic_fetch_and(word(offset), ~bits, __ATOMIC_SEQ_CST);

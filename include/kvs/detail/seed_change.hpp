@@ -55,7 +55,6 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put(const KeyType& key, const Enc
     return durability_.after_write();
 }
 
-/// Sets the key if, under the lock, `may(failure)` says so.
 template <std::size_t KeyLen, class Sharing, class Platform>
 template <class May>
 Failure SeedEngine<KeyLen, Sharing, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
@@ -82,12 +81,6 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put_if_absent(const KeyType& key,
                                                              bool& done) noexcept {
     return put_if(key, value, done,
                   [&](Failure& failure) { return find_all(key, key.hash(), any_length, failure) == Presence::absent; });
-}
-
-template <std::size_t KeyLen, class Sharing, class Platform>
-Failure SeedEngine<KeyLen, Sharing, Platform>::put_if_unchanged(const KeyType& key, const Encoded& value,
-                                                                std::uint32_t noted, bool& done) noexcept {
-    return put_if(key, value, done, [&](Failure&) { return versions_.is_still(key.hash(), noted); });
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>

@@ -61,7 +61,7 @@ public:
     using Platform = PlatformPolicy;
     using KeyType = Key<KeyLen>;
 
-    SeedEngine() noexcept : durability_(writers_, &SeedEngine::flush_file, this) {}
+    SeedEngine() noexcept : durability_(writers_, &SeedEngine::flush_file, nullptr, this) {}
     SeedEngine(const SeedEngine&) = delete;
     SeedEngine& operator=(const SeedEngine&) = delete;
     ~SeedEngine() { close(); }
@@ -160,9 +160,14 @@ public:
     // ---- changing: seed_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
-    /// Sets the key if it is absent; if it has not been changed since `noted`. `done` says whether.
+    /// Sets the key if, under the lock, `may(failure)` says so; if it is absent. `done` says whether.
+    template <class May>
+    Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
     Failure put_if_absent(const KeyType& key, const Encoded& value, bool& done) noexcept;
-    Failure put_if_unchanged(const KeyType& key, const Encoded& value, std::uint32_t noted, bool& done) noexcept;
+    /// True if nothing was changed of the key, and of those that share its version counter, since that was noted.
+    bool is_unchanged(const KeyType& key, std::uint32_t noted) const noexcept {
+        return versions_.is_still(key.hash(), noted);
+    }
     /// Notes when a key, and those that share its version counter, were changed last.
     std::uint32_t note_key(const KeyType& key) const noexcept {
         return versions_.consistently(key.hash(), [&] { return versions_.note(key.hash()); });
@@ -449,8 +454,6 @@ private:
     Failure choose_length(const Encoded& value, unsigned& length) const noexcept;
     Presence find_or_vacancy(const KeyType& key, std::uint32_t hash, unsigned length, Place& place, Vacancy& vacancy,
                              Failure& failure) const noexcept;
-    template <class May>
-    Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     void remember(const KeyType& key, std::uint32_t hash, const Place& place) noexcept;
 
@@ -478,7 +481,7 @@ private:
     }
 
     // seed_open.hpp
-    Failure open_content(const Options& options, bool created);
+    Failure open_content(const Options& options, bool& created);
     Failure create(const Options& options);
     Failure check_header();
     Failure was_never_created(bool& answer);

@@ -50,7 +50,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open(std::string_view path, const
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
-Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& options, bool created) {
+Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& options, bool& created) {
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
     if (!status.regular) return {errc::not_a_store, "not a regular file"};
@@ -69,7 +69,11 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& optio
         recovery_.outcome = Recovery::Outcome::created;
         return {};
     }
+    // Between the creation of the file and the gate somebody else may have made a store of it: it is theirs.
+    if (std::exchange(created, false) && options.mode == Mode::create_new)
+        return {errc::already_exists, "somebody else created the file just now"};
     if (Failure failure = check_header()) return failure;
+    const typename Platform::ForkBarrier no_fork;
     std::byte* base = nullptr;
     if (Failure failure =
             file_.map(layout::file_limit, read_only_ ? Platform::Access::read : Platform::Access::write, base))
@@ -115,6 +119,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::create(const Options& options) {
     }
     if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
     prepared_ = true;
+    const typename Platform::ForkBarrier no_fork;
     std::byte* base = nullptr;
     if (Failure failure = file_.map(layout::file_limit, Platform::Access::write, base)) return failure;
     region_ = Region(base, layout::file_limit);

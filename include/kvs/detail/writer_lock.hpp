@@ -101,8 +101,8 @@ private:
                     if (!region_.exchange_word(at, word, taken(word))) continue;
                     return owner_.take_over(owner_.engine);
                 }
-                region_.set_bits(shared::sleepers, shared::waits_for_lock);
-                region_.sleep_on(at, word, nap);
+                const std::uint64_t sleepers = region_.set_bits(shared::sleepers, shared::waits_for_lock);
+                if (region_.watch_word(at) == word) region_.sleep_on(shared::sleepers, sleepers, nap);
             }
         }
     }
@@ -110,8 +110,7 @@ private:
     [[gnu::noinline]] void wake(std::uint64_t sleepers) noexcept {
         namespace shared = pair_layout::shared;
         region_.clear_bits(shared::sleepers, sleepers);
-        if ((sleepers & shared::waits_for_lock) != 0) region_.wake(at);
-        if ((sleepers & shared::waits_for_change) != 0) region_.wake(shared::changes);
+        region_.wake(shared::sleepers);
     }
 
     Region& region_;
