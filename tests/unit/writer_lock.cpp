@@ -24,7 +24,7 @@ struct Words {
     }
     void publish_word(std::uint64_t at, std::uint64_t value) { words.at(at) = value; }
     void publish_word_first(std::uint64_t at, std::uint64_t value) { words.at(at) = value; }
-    void set_bits(std::uint64_t at, std::uint64_t bits) { words.at(at) |= bits; }
+    std::uint64_t set_bits(std::uint64_t at, std::uint64_t bits) { return words.at(at) |= bits; }
     void clear_bits(std::uint64_t at, std::uint64_t bits) { words.at(at) &= ~bits; }
     void sleep_on(std::uint64_t, std::uint64_t, std::uint64_t) {
         ++sleeps;
@@ -42,6 +42,7 @@ struct Words {
 struct Platform {
     static void relax() noexcept {}
     static void yield() noexcept {}
+    static bool has_lost_pages() noexcept { return false; }
 };
 
 using Lock = kvs::detail::WriterLock<Words, Platform>;
@@ -49,8 +50,9 @@ using Lock = kvs::detail::WriterLock<Words, Platform>;
 /// A handle, and what it is told of others.
 struct Handle {
     explicit Handle(Words& words, unsigned byte)
-        : lock(words, {[](void* self, unsigned owner) noexcept { return static_cast<Handle*>(self)->is_dead(owner); },
-                       [](void* self) noexcept { ++static_cast<Handle*>(self)->takeovers; }, this}) {
+        : lock(words,
+               {[](void* self, unsigned owner) noexcept { return static_cast<Handle*>(self)->is_dead(owner); },
+                [](void* self) noexcept { ++static_cast<Handle*>(self)->takeovers; }, [](void*) noexcept {}, this}) {
         lock.set_byte(byte);
     }
     bool is_dead(unsigned owner) {
@@ -102,9 +104,9 @@ TEST_CASE("who gives the lock back wakes who sleeps on it", "[writer_lock]") {
     other.lock.lock();
     words.during_sleep = [&] { other.lock.unlock(); };
     one.lock.lock();
-    CHECK(words.wakes[shared::lock] == 1);
+    CHECK(words.wakes[shared::sleepers] == 1);
     one.lock.unlock();
-    CHECK(words.wakes[shared::lock] == 1);  // nobody sleeps any more
+    CHECK(words.wakes[shared::sleepers] == 1);  // nobody sleeps any more
 }
 
 TEST_CASE("a dead owner is followed once, and its work is finished first", "[writer_lock]") {
