@@ -223,7 +223,9 @@ public:
     // ---- what others change: pair_share.hpp ------------------------------------------------------------------------
 
     /// The number of changes so far.
-    std::uint64_t version() const noexcept { return change_word() / 2; }
+    std::uint64_t version() const noexcept {
+        return (read_only_ ? stamps_ : region_).watch_word(pair_shared::changes) / 2;
+    }
     /// Sleeps until the number of changes is not `seen`, at most so long, and not while `stopping`.
     std::uint64_t wait_for_change(std::uint64_t seen, std::uint64_t nanoseconds,
                                   const std::atomic<bool>& stopping) noexcept;
@@ -541,9 +543,8 @@ private:
     private:
         std::atomic<const void*>& viewer_;
     };
-    std::uint64_t change_word() const noexcept {
-        return (read_only_ ? stamps_ : region_).watch_word(pair_shared::changes);
-    }
+    /// Of what this handle looks at: in a read-only handle's private view nothing is half done.
+    std::uint64_t change_word() const noexcept { return region_.watch_word(pair_shared::changes); }
     /// The change word when no change is half done.
     std::uint64_t await_no_change() const noexcept {
         for (unsigned waits = 0;; ++waits) {
