@@ -116,7 +116,8 @@ template <class Store>
 std::string compare(const Store& s, const Model& model) {
     Complaints complaints;
     complaints.unless(s.size() == model.size(), "size() is " + std::to_string(s.size()));
-    for (const auto& [key, value] : model) complaints.unless(s.template get<std::string>(key) == value, key + " is wrong");
+    for (const auto& [key, value] : model)
+        complaints.unless(s.template get<std::string>(key) == value, key + " is wrong");
     complaints.unless(s.verify().ok(), "verify is not content");
     return complaints.text();
 }

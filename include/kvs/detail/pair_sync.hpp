@@ -27,6 +27,8 @@ namespace kvs::detail {
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::sync_now() noexcept {
+    // Not by way of a flush: on this handle's descriptor it can report what another's has reported already, or succeed.
+    if (shared_word(pair_shared::failed) != 0) return not_durable();
     // The long flush comes before the lock, so that writers wait only for what they changed meanwhile. If it fails, so
     // has the sync: the kernel reports an error once.
     if (!durability_.is_each() && shared_word(pair_shared::pending) != 0)
