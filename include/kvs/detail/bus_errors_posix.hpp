@@ -62,7 +62,7 @@ private:
     static bool replace_page(void* at) noexcept {
         if (!MappingNotes::lose(at)) return false;
         Incidents::note_lost_page();
-        auto* page = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(at) & ~(page_bytes_ - 1));
+        auto* page = static_cast<std::byte*>(at) - reinterpret_cast<std::uintptr_t>(at) % page_bytes_;
         constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
         return ::mmap(page, page_bytes_, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
     }

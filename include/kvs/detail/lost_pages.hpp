@@ -88,6 +88,8 @@ public:
         for (Chunk* chunk = &first_; chunk != nullptr; chunk = chunk->next.load(std::memory_order_acquire))
             for (MappingNote& note : chunk->notes)
                 if (const std::uintptr_t begin = note.begin_.load(std::memory_order_acquire); begin != 0)
+                    // Kept as a number, because the signal handler compares it as one.
+                    // NOLINTNEXTLINE(performance-no-int-to-ptr)
                     visit(reinterpret_cast<void*>(begin), note.bytes_.load(std::memory_order_acquire));
     }
 

@@ -180,12 +180,12 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::mend_record(const Place& place
         if (header.is_empty()) continue;
         if (!header.is_good(slot) || header.epoch() > durable_epoch + 1) {
             damaged = true;
-        } else if (header.epoch() == durable_epoch + 1) {
-            region_.publish_word(slot, 0);
-            ++recovery_.rolled_back;
-        } else if (header.epoch() == durable_epoch && slot == superblock.lone_slot &&
-                   (region_.template load<8>(slot + 8) != superblock.lone_content ||
-                    !is_intact(place, which, header, key))) {
+            continue;
+        }
+        const bool is_named = header.epoch() == durable_epoch && slot == superblock.lone_slot;
+        const bool is_lone_torn = is_named && (region_.template load<8>(slot + 8) != superblock.lone_content ||
+                                               !is_intact(place, which, header, key));
+        if (header.epoch() == durable_epoch + 1 || is_lone_torn) {
             region_.publish_word(slot, 0);
             ++recovery_.rolled_back;
         }

@@ -103,7 +103,8 @@ private:
 #if defined(MAP_NORESERVE)
         flags |= MAP_NORESERVE;
 #endif
-        ::mmap(begin, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+        // If it fails, the parent's pages stay: nothing is done there, but a dead parent's locks are kept.
+        static_cast<void>(::mmap(begin, bytes, PROT_READ | PROT_WRITE, flags, -1, 0));
     }
 
     static inline pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
