@@ -139,8 +139,7 @@ private:
     class Watched : public Subscription {
     public:
         /// Compares, and calls if something is different. Damage is no change: what cannot be read counts as it was.
-        /// False if there was no quiet moment for that.
-        virtual bool look(const Engine& engine, bool may_call) = 0;
+        virtual void look(const Engine& engine, bool may_call) = 0;
 
         void cancel() noexcept override {
             // In the child of a fork, a callback that was running never ends.
@@ -157,6 +156,17 @@ private:
             caller_.store(this_thread());
             if (is_active()) look_if_there_is_memory(engine);
             caller_.store(nullptr);
+        }
+
+    protected:
+        /// The value of a key now; false if it cannot be read.
+        static bool read(const Engine& engine, const KeyType& key, std::optional<Value>& value) {
+            Failure failure;
+            value.emplace();
+            const Presence presence =
+                engine.read(key, any_length, failure, [&](const auto& stored) { return value->load(stored); });
+            if (presence == Presence::absent) value.reset();
+            return presence != Presence::failed;
         }
 
     private:
@@ -181,17 +191,11 @@ private:
     class OfKey final : public Watched {
     public:
         OfKey(const KeyType& key, Callback callback) : key_(key), callback_(std::move(callback)) {}
-        bool look(const Engine& engine, bool may_call) override {
-            std::optional<Value> now(std::in_place);
-            Failure failure;
-            const Presence presence =
-                engine.read(key_, any_length, failure, [&](const auto& stored) { return now->load(stored); });
-            if (presence == Presence::failed) return true;
-            if (presence == Presence::absent) now.reset();
-            if (now == known_) return true;
+        void look(const Engine& engine, bool may_call) override {
+            std::optional<Value> now;
+            if (!this->read(engine, key_, now) || now == known_) return;
             std::swap(known_, now);
             if (may_call) callback_(Change{key_.view(), now, known_});
-            return true;
         }
 
     private:
@@ -202,28 +206,23 @@ private:
 
     /// Keeps all values, in groups of buckets that share a version counter: a group is looked at if its counter
     /// changed.
+    ///
+    /// The buckets of a group are read one after the other, and a value can move from one to another meanwhile, so that
+    /// its key is found twice or not at all. Therefore what is different from before is read once more, by its key,
+    /// before it is told. What changes behind that raises the counter again.
     template <class Callback>
     class OfAll final : public Watched {
     public:
         explicit OfAll(Callback callback) : callback_(std::move(callback)) { noted_.fill(1); }  // none is odd at rest
-        bool look(const Engine& engine, bool may_call) override {
-            bool is_complete = true;
+        void look(const Engine& engine, bool may_call) override {
             for (std::uint32_t group = 0; group < groups; ++group) {
                 const std::uint32_t noted = engine.note_buckets(group);
                 if (noted == noted_[group]) continue;
-                std::vector<Pair> now;
-                const bool can_be_read = load(engine, group, now);
-                // A value can move from one bucket to another while they are read. Who changed it ends a wait for the
-                // next change too, so the group is looked at again.
-                if (noted % 2 != 0 || engine.note_buckets(group) != noted) {
-                    is_complete = false;
-                } else if (can_be_read) {
-                    noted_[group] = noted;
-                    std::swap(known_[group], now);
-                    if (may_call) tell(now, known_[group]);
-                }
+                std::vector<Pair> found;
+                if (!load(engine, group, found)) continue;
+                compare(engine, known_[group], found, may_call);
+                noted_[group] = noted;
             }
-            return is_complete;
         }
 
     private:
@@ -251,23 +250,26 @@ private:
             std::sort(all.begin(), all.end(), by_key);
             return true;
         }
-        void tell(const std::vector<Pair>& before, const std::vector<Pair>& after) {
-            const std::optional<Value> absent;
-            auto a = before.begin();
-            auto b = after.begin();
-            while (a != before.end() || b != after.end()) {
-                const bool gone = b == after.end() || (a != before.end() && by_key(*a, *b));
-                const bool is_new = !gone && (a == before.end() || by_key(*b, *a));
-                if (gone) {
-                    callback_(Change{a->key, a->value, absent});
-                } else if (is_new) {
-                    callback_(Change{b->key, absent, b->value});
-                } else if (a->value != b->value) {
-                    callback_(Change{b->key, a->value, b->value});
-                }
-                if (!is_new) ++a;
-                if (!gone) ++b;
+
+        /// Goes through both, keys in order; `known` becomes what is so now.
+        void compare(const Engine& engine, std::vector<Pair>& known, std::vector<Pair>& found, bool may_call) {
+            std::vector<Pair> now;
+            auto a = known.begin();
+            auto b = found.begin();
+            while (a != known.end() || b != found.end()) {
+                const bool only_known = b == found.end() || (a != known.end() && by_key(*a, *b));
+                const bool only_found = !only_known && (a == known.end() || by_key(*b, *a));
+                Pair pair{only_known ? a->key : b->key, {}};
+                std::optional<Value> before;
+                if (!only_found) before = (a++)->value;
+                const bool is_same = !only_known && !only_found && before == b->value;
+                while (b != found.end() && b->key == pair.key) ++b;
+                if (is_same || !this->read(engine, KeyType{std::string_view(pair.key)}, pair.value))
+                    pair.value = before;
+                if (may_call && pair.value != before) callback_(Change{pair.key, before, pair.value});
+                if (pair.value) now.push_back(std::move(pair));
             }
+            known = std::move(now);
         }
 
         Callback callback_;
@@ -279,9 +281,7 @@ private:
         watch = Watch(one);
         const Guard<Mutex> guard(mutex_);
         const std::uint64_t version = engine_.version();
-        bool is_known = false;
-        for (int i = 0; i < 1000 && !is_known; ++i) is_known = one->look(engine_, false);
-        if (!is_known) return {errc::in_use, "others write to the store all the time"};
+        one->look(engine_, false);
         watched_.push_back(one);
         one->share();
         if (has_thread_) return {};

@@ -57,6 +57,7 @@ public:
 
     void close() noexcept {
         if (!is_open()) return;
+        const typename Platform::ForkBarrier no_fork;
         Platform::keep_in_children(forked_);
         Platform::close(file_);
         file_ = Platform::no_file;

@@ -62,7 +62,8 @@ public:
                                                   [] { ::pthread_mutex_unlock(&mutex_); }, &Forks::be_child);
         return error;
     }
-    /// No fork comes between what is done while one lives: opening a file and `add`, mapping one and noting that.
+    /// No fork comes between what is done while one lives: opening a file and `add`, `remove` and closing it; mapping
+    /// one and noting that, and the reverse.
     class Barrier {
     public:
         Barrier() noexcept { ::pthread_mutex_lock(&mutex_); }
@@ -77,12 +78,10 @@ public:
         first_ = &file;
     }
     static void remove(File& file) noexcept {
-        ::pthread_mutex_lock(&mutex_);
         if (file.next != nullptr) file.next->previous = file.previous;
         if (file.previous != nullptr) file.previous->next = file.next;
         if (first_ == &file) first_ = file.next;
         file = {};
-        ::pthread_mutex_unlock(&mutex_);
     }
 
 private:
@@ -390,8 +389,8 @@ struct PosixPlatform {
     /// The same, and in one word with it `has_lost_pages`.
     static unsigned incidents() noexcept { return Incidents::all(); }
     static int watch_forks() noexcept { return Forks::watch(); }
-    /// A child forked from `close_in_children`, which is called behind a `ForkBarrier`, to `keep_in_children` has the
-    /// file closed, and `no_file` in place of it.
+    /// A child forked from `close_in_children` to `keep_in_children` has the file closed, and `no_file` in place of it.
+    /// Both are called behind a `ForkBarrier`.
     using ForkedFile = Forks::File;
     using ForkBarrier = Forks::Barrier;
     static void close_in_children(ForkedFile& forked, File& file) noexcept { Forks::add(forked, file); }

@@ -190,6 +190,7 @@ public:
     }
     ~Region() {
         if (this->base_ == nullptr) return;
+        const typename Platform::ForkBarrier no_fork;
         MappingNotes::remove(note_);
         Platform::unmap(this->base_, reserved_);
     }

@@ -484,6 +484,7 @@ private:
     Failure open_content(const Options& options, bool& created);
     Failure create(const Options& options);
     Failure check_header();
+    Failure map() noexcept;
     Failure was_never_created(bool& answer);
     void scan();
     void mark_damaged(std::uint32_t bucket);

@@ -73,18 +73,23 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::open_content(const Options& optio
     if (std::exchange(created, false) && options.mode == Mode::create_new)
         return {errc::already_exists, "somebody else created the file just now"};
     if (Failure failure = check_header()) return failure;
-    const typename Platform::ForkBarrier no_fork;
-    std::byte* base = nullptr;
-    if (Failure failure =
-            file_.map(layout::file_limit, read_only_ ? Platform::Access::read : Platform::Access::write, base))
-        return failure;
-    region_ = Region(base, layout::file_limit);
+    if (Failure failure = map()) return failure;
     // On a file system in memory even a look at a hole takes space, and is a bus error where there is none.
     if (!read_only_ && file_.has_holes(file_bytes_)) {
         if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
         prepared_ = true;
     }
     scan();
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
+Failure SeedEngine<KeyLen, Sharing, Platform>::map() noexcept {
+    const typename Platform::ForkBarrier no_fork;
+    const auto access = read_only_ ? Platform::Access::read : Platform::Access::write;
+    std::byte* base = nullptr;
+    if (Failure failure = file_.map(layout::file_limit, access, base)) return failure;
+    region_ = Region(base, layout::file_limit);
     return {};
 }
 
@@ -119,10 +124,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::create(const Options& options) {
     }
     if (Failure failure = file_.fill_holes(file_bytes_)) return failure;
     prepared_ = true;
-    const typename Platform::ForkBarrier no_fork;
-    std::byte* base = nullptr;
-    if (Failure failure = file_.map(layout::file_limit, Platform::Access::write, base)) return failure;
-    region_ = Region(base, layout::file_limit);
+    if (Failure failure = map()) return failure;
     region_.store(8, header + 8, sizeof header - 8);
     if (Failure failure = file_.flush()) return failure;
     const int e = retry([&] { return Platform::flush_directory(directory_.c_str()); });
