@@ -4,7 +4,8 @@
 // count; giving it back clears the owner byte, and a handle does that before it frees its byte lock.
 //
 // The owner byte says which byte of the file the owner holds a lock on, which the kernel frees at its death. A waiter
-// sleeps on the word; after a while it asks the kernel, and if the byte is free the owner is dead. Then it takes the
+// says so in the word of the sleepers, and sleeps on that (who takes the note back wakes it, or it does not fall
+// asleep); after a while it asks the kernel, and if the byte is free the owner is dead. Then it takes the
 // word over and finishes what the dead one began, before anything else is done under the lock. The count decides
 // between two that noticed: the word that one of them saw is there once.
 //
