@@ -18,12 +18,13 @@ inline bool is_set(const char* variable) {
     return value != nullptr && *value != '\0' && *value != '0';
 }
 inline bool is_long() { return is_set("KVS_LONG"); }
+inline bool is_short() { return !is_long() && is_set("KVS_SHORT"); }
 
 /// `quick` in a usual run, `thorough` in a long one; an eighth of `quick` with KVS_SHORT, for the second and third
 /// build of the same tests.
 inline std::uint64_t rounds(std::uint64_t quick, std::uint64_t thorough) {
     if (is_long()) return thorough;
-    return is_set("KVS_SHORT") ? quick / 8 + 1 : quick;
+    return is_short() ? quick / 8 + 1 : quick;
 }
 
 class Campaign {
