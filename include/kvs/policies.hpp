@@ -42,7 +42,8 @@ struct SharedThreads {};
 /// Sharing: one thread at a time, no locking inside the process; others are refused as by `SharedThreads`.
 struct Unshared {};
 
-/// Index: a hash table in the file that grows step by step; look-ups are O(1) at any size.
+/// Index: a hash table in the file that grows step by step. The file has its place and names the policy; this version
+/// does not build it yet, and looks keys up as `ChainIndex` does.
 struct GrowingIndex {};
 
 /// Index: the 65,536 chains of the seed format alone; look-ups are O(1) up to some ten thousand keys and O(keys / 4096)
