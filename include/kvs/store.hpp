@@ -328,10 +328,12 @@ public:
     /// value is in place then, but not durable.
     template <class T>
     void set(const key_type& key, const T& value) {
-        check(write_value(key, value), key);
+        if (!write_number(key, value)) [[unlikely]]
+            check(write_value(key, value), key);
     }
     template <class T>
     void set(const key_type& key, const T& value, std::error_code& error) noexcept {
+        if (write_number(key, value)) return error.clear();
         detail::guarded(error, [&] { return write_value(key, value); });
     }
     template <class T>
@@ -630,19 +632,6 @@ private:
         if (failure) detail::raise(failure, path(), key.view());
     }
 
-    /// The short way for the commonest reads: a number of exactly this type, found before. False says nothing.
-    template <class T>
-    bool read_number(const key_type& key, std::optional<T>& value) const noexcept {
-        if constexpr (detail::Number<T>) {
-            std::uint64_t bits = 0;
-            if (core_ != nullptr && core_->engine.template read_exact<sizeof(T)>(key, detail::Codec<T>::type, bits)) {
-                value = detail::number_from_bits<T>(bits);
-                return true;
-            }
-        }
-        return false;
-    }
-
     /// An optional number in two registers. GCC returns `std::optional` through the stack, byte by byte, and loading
     /// that in one piece stalls for longer than the look-up takes.
     struct Found {
@@ -660,8 +649,23 @@ private:
     template <class T>
     [[gnu::noinline]] Found get_number_the_long_way(const key_type& key) const {
         std::optional<T> value;
-        check(read_value(key, value), key);
+        if (!read_number<T>(key, value)) check(read_value(key, value), key);
         return value ? Found{detail::number_bits(*value), 1} : Found{0, 0};
+    }
+    /// The short way for the commonest reads: a number of exactly this type, found before. False says nothing.
+    template <class T>
+    bool read_number(const key_type& key, std::optional<T>& value) const noexcept {
+        if constexpr (detail::Number<T>) {
+            constexpr Type type = detail::Codec<T>::type;
+            std::uint64_t bits = 0;
+            if (core_ == nullptr || !(core_->engine.template read_exact<sizeof(T)>(key, type, bits) ||
+                                      core_->engine.template read_exact_steadily<sizeof(T)>(key, type, bits)))
+                return false;
+            value = detail::number_from_bits<T>(bits);
+            return true;
+        } else {
+            return false;
+        }
     }
 
     // Each operation once, for both twins.
@@ -765,6 +769,17 @@ private:
         return fallback->lend(take);
     }
 
+    /// The short way for the commonest writes: a number in place of one of its size. False says nothing.
+    template <class T>
+    [[gnu::noinline]] bool write_number(const key_type& key, const T& value) noexcept {
+        if constexpr (detail::Number<T> || std::is_same_v<T, bool> || std::is_enum_v<T>) {
+            detail::Encoded encoded;
+            detail::ignore(detail::Codec<T>::encode(value, encoded));  // of a number it cannot fail
+            return core_ != nullptr && core_->engine.template put_exact<sizeof(T)>(key, encoded.type, encoded.bits);
+        } else {
+            return false;
+        }
+    }
     template <class T>
     detail::Failure write_value(const key_type& key, const T& value) noexcept {
         if (detail::Failure failure = check_open()) return failure;

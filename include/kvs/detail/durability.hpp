@@ -44,9 +44,13 @@ public:
 
     /// Before the first store of a write; the caller is a writer. Fails if the store takes no writes.
     Failure before_write() noexcept {
-        const bool is_begun = pending_.load(std::memory_order_relaxed) && (has_thread_ || !is_every());
-        if (is_begun && !failed_.load(std::memory_order_relaxed)) return {};
+        if (is_begun()) return {};
         return begin_pending();
+    }
+    /// True if `before_write` has nothing to do.
+    bool is_begun() const noexcept {
+        return pending_.load(std::memory_order_relaxed) && (has_thread_ || !is_every()) &&
+               !failed_.load(std::memory_order_relaxed);
     }
 
     /// Something is to be synced that this handle did not write: a dead one did. The caller is a writer, or opens.

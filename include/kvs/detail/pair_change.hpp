@@ -77,6 +77,55 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put(const KeyType& key, con
     return durability_.after_write();
 }
 
+/// Of a value that was set since the last sync: its slot is written again, by the journal. That the slot is the newest,
+/// and of this epoch and type, is proved by its header, which is the one that it will have. So nothing of the store but
+/// two words of the slot changes.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+template <unsigned Bytes>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::put_exact(const KeyType& key, Type type,
+                                                            std::uint64_t bits) noexcept {
+    if (key.problem() != errc{} || !has_short_way_ || durability_.is_each()) return false;
+    if (fork_generation_ != Platform::incidents()) return false;
+    const Guard<WriterLock> one_writer(writers_);
+    return is_begun() && put_exact_here<Bytes>(key, type, bits) && fork_generation_ == Platform::incidents();
+}
+
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+template <unsigned Bytes>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::put_exact_here(const KeyType& key, Type type,
+                                                                 std::uint64_t bits) noexcept {
+    constexpr auto length = static_cast<unsigned>(std::countr_zero(Bytes));
+    const Hint hint = hints_.find(key.quick_hash());
+    const Mapped file = region_.mapped();
+    if (layout::value_bytes(hint.length()) != Bytes || !is_right(file, hint, key)) return false;
+    const std::uint64_t epoch = file.load_word(pair_shared::durable_epoch) + 1;
+    const std::uint64_t first = hint.record() + pair_layout::slot_offset(KeyLen, length, 0);
+    const std::uint64_t second = first + pair_layout::slot_bytes(length);
+    const SlotHeader a(file.template load<8>(first));
+    const SlotHeader b(file.template load<8>(second));
+    const std::uint64_t slot = b.epoch() > a.epoch() ? second : first;
+    const SlotHeader header(epoch, layout::encode_type(type, length), slot);
+    if (header.word() != (b.epoch() > a.epoch() ? b : a).word()) return false;
+    SumState sum{typename SumState::Quick{}};
+    for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key.words()[i]);
+    sum.add(memory_order(header.word()));
+    sum.add(memory_order(Bytes));
+    const std::uint64_t value = memory_order(bits << 8 * (8 - Bytes));
+    sum.add(value);
+    const std::uint64_t words[] = {memory_order(std::uint64_t{sum.value()} << 32 | Bytes), value};
+    const typename Versions::Change change(versions_, hint.version());
+    journal_.replace(slot + 8, words, 2);
+    return true;
+}
+
+/// True if `before_change` has nothing to do.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::is_begun() const noexcept {
+    return prepared_ && durability_.is_begun() && shared_word(pair_shared::failed) == 0 &&
+           shared_word(pair_shared::in_use) != 0 && next_epoch() <= pair_layout::last_epoch &&
+           shared_word(pair_shared::pending) == pair_shared::pending_any;
+}
+
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 template <class May>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,

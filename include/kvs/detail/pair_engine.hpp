@@ -147,16 +147,17 @@ public:
     // ---- reading ---------------------------------------------------------------------------------------------------
 
     /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
-    /// says nothing: take the long way.
+    /// says nothing: take the long way. Inlined, and as good as without a call, so that its caller needs no stack.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (key.problem() != errc{} || !has_short_way_) [[unlikely]]
-            return read_only_ && read_exact_steadily<Bytes>(key, type, bits);
+            return false;
         return read_exact_here<Bytes>(key, type, bits) && fork_generation_ == Platform::incidents();
     }
+    /// The same for a handle whose view may be made anew meanwhile.
     template <unsigned Bytes>
-    [[gnu::noinline]] bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
-        if (key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
+    bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
+        if (!read_only_ || key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
         const ViewNote noted = note_view();
         if (hints_.find(key.quick_hash()).clears() != (noted.number / 2 & 0xffff)) return false;
         return read_exact_here<Bytes>(key, type, bits) && is_still(noted) && fork_generation_ == Platform::incidents();
@@ -280,6 +281,10 @@ public:
     // ---- changing: pair_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
+    /// The short way of a change: puts a number in place of one of as many bytes, found before, that nothing else has
+    /// to be done for. False says nothing: take the long way, whatever was done.
+    template <unsigned Bytes>
+    bool put_exact(const KeyType& key, Type type, std::uint64_t bits) noexcept;
     /// Sets the key if, under the lock, `may(failure)` says so; if it is absent. `done` says whether.
     template <class May>
     Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
@@ -693,7 +698,8 @@ private:
 
     /// [hints] Within `Versions::consistently`: true if the record may be the key's.
     bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
-    static bool is_right(const Mapped file, const Hint& hint, const KeyType& key) noexcept {
+    [[gnu::always_inline]] static inline bool is_right(const Mapped file, const Hint& hint,
+                                                       const KeyType& key) noexcept {
         return hint &&
                hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <=
                    file.load_word(pair_shared::live_end) &&
@@ -854,6 +860,9 @@ private:
         return std::min(keys, records);
     }
     Failure before_change() noexcept;
+    bool is_begun() const noexcept;
+    template <unsigned Bytes>
+    bool put_exact_here(const KeyType& key, Type type, std::uint64_t bits) noexcept;
     Failure choose_length(const Encoded& value, unsigned& length) const noexcept;
     Failure survey(const KeyType& key, std::uint32_t hash, unsigned length, Survey& survey) const noexcept;
     bool is_deletion_durable(const View& view) const noexcept;

@@ -56,6 +56,26 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::put(const KeyType& key, const Enc
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
+template <unsigned Bytes>
+bool SeedEngine<KeyLen, Sharing, Platform>::put_exact(const KeyType& key, Type type, std::uint64_t bits) noexcept {
+    if (key.problem() != errc{} || read_only_ || durability_.is_each()) return false;
+    if (fork_generation_ != Platform::incidents()) return false;
+    {
+        const Guard<Mutex> one_writer(writers_);
+        if (!prepared_ || !durability_.is_begun()) return false;
+        const Hint hint = hints_.find(key.quick_hash());
+        if (layout::value_bytes(hint.length()) != Bytes || !is_right(hint, key)) return false;
+        const std::uint64_t type_at = type_offset(hint.record());
+        if (region_.template load<1>(type_at) != static_cast<std::uint64_t>(type)) return false;
+        const typename Versions::Change change(versions_, hint.version());
+        region_.template publish<Bytes>(value_offset(hint.record()), bits);
+    }
+    // Where writers take no mutex, the thread that syncs can have looked just before the bytes were stored.
+    if (std::is_same_v<Mutex, NoMutex> && !durability_.is_begun()) return false;
+    return fork_generation_ == Platform::incidents();
+}
+
+template <std::size_t KeyLen, class Sharing, class Platform>
 template <class May>
 Failure SeedEngine<KeyLen, Sharing, Platform>::put_if(const KeyType& key, const Encoded& value, bool& done,
                                                       const May& may) noexcept {

@@ -100,7 +100,7 @@ public:
     // ---- reading ---------------------------------------------------------------------------------------------------
 
     /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
-    /// says nothing: take the long way.
+    /// says nothing: take the long way. Inlined, and as good as without a call, so that its caller needs no stack.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         // A key that is too long has the bytes of its beginning.
@@ -112,6 +112,11 @@ public:
         bits = region_.template load<Bytes>(value_offset(hint.record()));
         return region_.template load<1>(type_offset(hint.record())) == static_cast<std::uint64_t>(type) &&
                versions_.is_still(hint.version(), noted) && fork_generation_ == Platform::incidents();
+    }
+    /// A read-only handle needs nothing else.
+    template <unsigned Bytes>
+    bool read_exact_steadily(const KeyType&, Type, std::uint64_t&) const noexcept {
+        return false;
     }
 
     /// Finds the key and lets `decode(Stored<Region>)` take its value; `decode` may run several times. `preferred` is
@@ -160,6 +165,10 @@ public:
     // ---- changing: seed_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
+    /// The short way of a change: puts a number in place of one of as many bytes, found before, that nothing else has
+    /// to be done for. False says nothing: take the long way, whatever was done.
+    template <unsigned Bytes>
+    bool put_exact(const KeyType& key, Type type, std::uint64_t bits) noexcept;
     /// Sets the key if, under the lock, `may(failure)` says so; if it is absent. `done` says whether.
     template <class May>
     Failure put_if(const KeyType& key, const Encoded& value, bool& done, const May& may) noexcept;
