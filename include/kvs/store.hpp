@@ -196,9 +196,9 @@ public:
     /// anything else of another type is `type_mismatch`. A registered default counts as a value.
     template <class T>
     [[gnu::always_inline]] inline std::optional<T> get(const key_type& key) const {
-        if constexpr (detail::Number<T>) {
-            const Found found = get_number<T>(key);
-            return found.yes != 0 ? std::optional<T>(detail::number_from_bits<T>(found.bits)) : std::optional<T>();
+        if constexpr (detail::Scalar<T>) {
+            const Found found = get_scalar<T>(key);
+            return found.yes != 0 ? std::optional<T>(detail::Codec<T>::from_bits(found.bits)) : std::optional<T>();
         } else {
             std::optional<T> value;
             check(read_value(key, value), key);
@@ -208,7 +208,7 @@ public:
     template <class T>
     std::optional<T> get(const key_type& key, std::error_code& error) const noexcept {
         std::optional<T> value;
-        if (read_number(key, value)) {
+        if (read_scalar(key, value)) {
             error.clear();
             return value;
         }
@@ -222,7 +222,7 @@ public:
     auto get_or(const key_type& key, const T& fallback) const {
         using Result = OwningType<T>;
         std::optional<Result> value;
-        if (read_number(key, value)) return *value;
+        if (read_scalar(key, value)) return *value;
         check(drop_mismatch(read_value(key, value), value), key);
         return value ? *std::move(value) : Result(fallback);
     }
@@ -230,6 +230,10 @@ public:
     auto get_or(const key_type& key, const T& fallback, std::error_code& error) const noexcept {
         using Result = OwningType<T>;
         std::optional<Result> value;
+        if (read_scalar(key, value)) {
+            error.clear();
+            return *value;
+        }
         if (!detail::guarded(error, [&] { return drop_mismatch(read_value(key, value), value); })) value.reset();
         return value ? *std::move(value) : Result(fallback);
     }
@@ -328,12 +332,12 @@ public:
     /// value is in place then, but not durable.
     template <class T>
     void set(const key_type& key, const T& value) {
-        if (!write_number(key, value)) [[unlikely]]
+        if (!write_scalar(key, value)) [[unlikely]]
             check(write_value(key, value), key);
     }
     template <class T>
     void set(const key_type& key, const T& value, std::error_code& error) noexcept {
-        if (write_number(key, value)) return error.clear();
+        if (write_scalar(key, value)) return error.clear();
         detail::guarded(error, [&] { return write_value(key, value); });
     }
     template <class T>
@@ -632,37 +636,48 @@ private:
         if (failure) detail::raise(failure, path(), key.view());
     }
 
-    /// An optional number in two registers. GCC returns `std::optional` through the stack, byte by byte, and loading
-    /// that in one piece stalls for longer than the look-up takes.
+    /// The bits of an optional scalar in two registers. GCC returns `std::optional` through the stack, byte by byte,
+    /// and loading that in one piece stalls for longer than the look-up takes.
     struct Found {
         std::uint64_t bits;
         std::uint64_t yes;
     };
     template <class T>
-    [[gnu::noinline]] Found get_number(const key_type& key) const {
+    [[gnu::noinline]] Found get_scalar(const key_type& key) const {
         std::uint64_t bits = 0;
         if (core_ != nullptr && core_->engine.template read_exact<sizeof(T)>(key, detail::Codec<T>::type, bits))
             [[likely]]
             return {bits, 1};
-        return get_number_the_long_way<T>(key);
+        return get_scalar_the_long_way<T>(key);
     }
     template <class T>
-    [[gnu::noinline]] Found get_number_the_long_way(const key_type& key) const {
+    [[gnu::noinline]] Found get_scalar_the_long_way(const key_type& key) const {
+        std::uint64_t bits = 0;
+        if (core_ != nullptr &&
+            core_->engine.template read_exact_steadily<sizeof(T)>(key, detail::Codec<T>::type, bits))
+            return {bits, 1};
         std::optional<T> value;
-        if (!read_number<T>(key, value)) check(read_value(key, value), key);
-        return value ? Found{detail::number_bits(*value), 1} : Found{0, 0};
+        check(read_value(key, value), key);
+        if (!value) return {0, 0};
+        detail::Encoded encoded;
+        detail::ignore(detail::Codec<T>::encode(*value, encoded));  // of a scalar it cannot fail
+        return {encoded.bits, 1};
     }
-    /// The short way for the commonest reads: a number of exactly this type, found before. False says nothing.
+    /// The short way alone, for a scalar of exactly this type, found before. `yes` = 0 says nothing.
     template <class T>
-    bool read_number(const key_type& key, std::optional<T>& value) const noexcept {
-        if constexpr (detail::Number<T>) {
-            constexpr Type type = detail::Codec<T>::type;
-            std::uint64_t bits = 0;
-            if (core_ == nullptr || !(core_->engine.template read_exact<sizeof(T)>(key, type, bits) ||
-                                      core_->engine.template read_exact_steadily<sizeof(T)>(key, type, bits)))
-                return false;
-            value = detail::number_from_bits<T>(bits);
-            return true;
+    [[gnu::noinline]] Found find_scalar(const key_type& key) const noexcept {
+        constexpr Type type = detail::Codec<T>::type;
+        std::uint64_t bits = 0;
+        const bool found = core_ != nullptr && (core_->engine.template read_exact<sizeof(T)>(key, type, bits) ||
+                                                core_->engine.template read_exact_steadily<sizeof(T)>(key, type, bits));
+        return {bits, found};
+    }
+    template <class T>
+    bool read_scalar(const key_type& key, std::optional<T>& value) const noexcept {
+        if constexpr (detail::Scalar<T>) {
+            const Found found = find_scalar<T>(key);
+            if (found.yes != 0) value = detail::Codec<T>::from_bits(found.bits);
+            return found.yes != 0;
         } else {
             return false;
         }
@@ -769,12 +784,12 @@ private:
         return fallback->lend(take);
     }
 
-    /// The short way for the commonest writes: a number in place of one of its size. False says nothing.
+    /// The short way for the commonest writes: a scalar in place of one of its size. False says nothing.
     template <class T>
-    [[gnu::noinline]] bool write_number(const key_type& key, const T& value) noexcept {
-        if constexpr (detail::Number<T> || std::is_same_v<T, bool> || std::is_enum_v<T>) {
+    [[gnu::noinline]] bool write_scalar(const key_type& key, const T& value) noexcept {
+        if constexpr (detail::Scalar<T>) {
             detail::Encoded encoded;
-            detail::ignore(detail::Codec<T>::encode(value, encoded));  // of a number it cannot fail
+            detail::ignore(detail::Codec<T>::encode(value, encoded));  // of a scalar it cannot fail
             return core_ != nullptr && core_->engine.template put_exact<sizeof(T)>(key, encoded.type, encoded.bits);
         } else {
             return false;

@@ -170,17 +170,23 @@ struct Codec {
                   "kvs::enable_bytes<T> = true.");
 };
 
+/// Numbers, booleans and enums. They have a `type`, and the shortest way into a store and out, as bits.
+template <class T>
+concept Scalar = Number<T> || std::is_same_v<T, bool> || std::is_enum_v<T>;
+
 template <>
 struct Codec<bool> {
+    static constexpr Type type = Type::boolean;
     static constexpr unsigned preferred_length = 0;
+    static constexpr bool from_bits(std::uint64_t bits) noexcept { return bits != 0; }
     static Failure encode(bool value, Encoded& encoded) noexcept {
-        encoded = {Type::boolean, value ? layout::true_byte : 0u, nullptr, 0};
+        encoded = {type, value ? layout::true_byte : 0u, nullptr, 0};
         return {};
     }
     template <class Source>
     static Failure decode(const Stored<Source>& stored, bool& value) noexcept {
         if (stored.code.type != Type::boolean) return mismatch(Type::boolean, stored.code.type);
-        value = stored.source.template load<1>(stored.offset) != 0;
+        value = from_bits(stored.source.template load<1>(stored.offset));
         return {};
     }
 };
@@ -190,6 +196,7 @@ requires Number<T>
 struct Codec<T> {
     static constexpr Type type = number_type<T>();
     static constexpr unsigned preferred_length = layout::length_of_number(type);
+    static constexpr T from_bits(std::uint64_t bits) noexcept { return number_from_bits<T>(bits); }
 
     static Failure encode(T value, Encoded& encoded) noexcept {
         encoded = {type, number_bits(value), nullptr, 0};
@@ -198,7 +205,7 @@ struct Codec<T> {
     template <class Source>
     static Failure decode(const Stored<Source>& stored, T& value) noexcept {
         if (stored.code.type == type && !stored.code.decimal_text) {
-            value = number_from_bits<T>(stored.source.template load<sizeof(T)>(stored.offset));
+            value = from_bits(stored.source.template load<sizeof(T)>(stored.offset));
             return {};
         }
         if (!is_number(stored.code.type)) return mismatch(type, stored.code.type);
@@ -214,7 +221,11 @@ template <class T>
 requires std::is_enum_v<T>
 struct Codec<T> {
     using Underlying = std::underlying_type_t<T>;
+    static constexpr Type type = Codec<Underlying>::type;
     static constexpr unsigned preferred_length = Codec<Underlying>::preferred_length;
+    static constexpr T from_bits(std::uint64_t bits) noexcept {
+        return static_cast<T>(Codec<Underlying>::from_bits(bits));
+    }
 
     static Failure encode(T value, Encoded& encoded) noexcept {
         return Codec<Underlying>::encode(static_cast<Underlying>(value), encoded);
