@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -86,9 +87,16 @@ void compare_readers(unsigned rounds, unsigned passes) {
     std::vector<double> one, two, beside_writer;
     for (unsigned i = 0; i < rounds; ++i) {
         one.push_back(time_gets(store, passes));
+        // Both begin together, when the second has a processor and has met the store.
+        std::latch ready(2);
+        const auto read = [&] {
+            time_gets(store, 1);
+            ready.arrive_and_wait();
+            return time_gets(store, passes);
+        };
         double other = 0;
-        std::thread second([&] { other = time_gets(store, passes); });
-        const double mine = time_gets(store, passes);
+        std::thread second([&] { other = read(); });
+        const double mine = read();
         second.join();
         two.push_back((mine + other) / 2);
         std::atomic<bool> stop{false};
@@ -113,7 +121,7 @@ void compare_readers(unsigned rounds, unsigned passes) {
 void compare_sharing(bool quick) try {
     fmt::print("\n");
     compare_sets(quick ? 2 : 31, quick ? 1 : 20);
-    compare_readers(quick ? 2 : 31, quick ? 1 : 50);
+    compare_readers(quick ? 2 : 31, quick ? 1 : 200);
 } catch (const std::exception& error) {
     fmt::print("\nsharing could not be measured: {}\n", error.what());
 }

@@ -199,11 +199,14 @@ private:
     }
 
     void look_for_ends() {
-        for (unsigned i = 0; i < process_count; ++i)
-            if (pids_[i] != 0 && ::waitpid(pids_[i], nullptr, WNOHANG) == pids_[i]) {
-                pids_[i] = 0;
-                board_->complain(i, "it ended by itself");
-            }
+        for (unsigned i = 0; i < process_count; ++i) {
+            siginfo_t ended{};
+            if (pids_[i] == 0 || ::waitid(P_PID, static_cast<id_t>(pids_[i]), &ended, WEXITED | WNOHANG | WNOWAIT) != 0)
+                continue;
+            if (ended.si_pid == 0) continue;
+            const std::string end = kvs_test::end_of(std::exchange(pids_[i], 0));
+            board_->complain(i, "it ended by itself" + (end.empty() ? end : ": " + end));
+        }
     }
 
     std::uint64_t last_moment(unsigned process, std::uint32_t entry) const {

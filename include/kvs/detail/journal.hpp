@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <kvs/detail/pair_layout.hpp>
+#include <kvs/error.hpp>
 
 namespace kvs::detail {
 
@@ -35,6 +36,7 @@ public:
         words_ = 0;
         place_ = pair_layout::shared::journal;
         staged_ = false;
+        is_found_ = false;
     }
     /// Begins an entry of any size, kept in memory until `settle`.
     void begin_staged() noexcept {
@@ -79,13 +81,14 @@ public:
 
     /// Copies the images to their places.
     void apply() noexcept {
-        for (std::uint64_t at = place_, end = place_ + 8 * words_; at < end;) {
-            const std::uint64_t head = region_.load_word(at);
+        for (std::uint64_t at = 0; at < words_;) {
+            const std::uint64_t head = word(at);
             const std::uint64_t bytes = head & 0xffffffffu;
-            region_.store(head >> 32, region_.data() + at + 8, static_cast<std::size_t>(bytes));
-            at += 8 + pair_layout::padded(bytes);
+            region_.store(head >> 32, bytes_from(at + 1), static_cast<std::size_t>(bytes));
+            at += 1 + pair_layout::padded(bytes) / 8;
         }
         region_.publish_word(pair_layout::shared::journal_valid, 0);
+        is_found_ = false;
     }
 
     /// `begin`, `add`, `commit` and `apply` for one image of words that the caller has: the same stores in the same
@@ -102,11 +105,13 @@ public:
         file.publish_word(shared::journal_valid, 0);
     }
 
-    /// Takes over what a killed process left; `is_valid` says whether there is anything.
+    /// Takes over what a killed process left; `is_sound` says whether it can be one. True if there is anything, which
+    /// `is_found` repeats until it is applied.
     bool find(std::uint64_t file_bytes, bool& is_sound) noexcept {
         using namespace pair_layout;
         is_sound = true;
-        if (region_.load_word(shared::journal_valid) != 1) return false;
+        is_found_ = region_.load_word(shared::journal_valid) == 1;
+        if (!is_found_) return false;
         place_ = region_.load_word(shared::journal_place);
         words_ = region_.load_word(shared::journal_words);
         staged_ = false;
@@ -116,24 +121,48 @@ public:
         is_sound = inside || behind;
         return true;
     }
+    bool is_found() const noexcept { return is_found_; }
+
+    /// For who has no right to the file: a copy of what was found. Others may finish it, and write theirs there or cut
+    /// the file behind it, between a look at it and its use. By a system call, which says so where a load from the
+    /// mapping would be a bus error.
+    template <class File>
+    Failure capture(const File& file) {
+        staging_.resize(static_cast<std::size_t>(words_));
+        std::size_t total = 0;
+        if (Failure failure = file.read(staging_.data(), 8 * staging_.size(), place_, total)) return failure;
+        if (total != 8 * staging_.size()) return {errc::in_use, "another process has finished the journal meanwhile"};
+        staged_ = true;
+        return {};
+    }
 
     /// Where images that go to records have to end, so that copying one cannot change another.
     std::uint64_t place() const noexcept { return place_; }
 
-    /// Shows every image of what `find` found; false if the entry is not made of whole images.
+    /// The entry is so many words; one of them.
+    std::uint64_t word(std::uint64_t number) const noexcept {
+        return staged_ ? staging_[static_cast<std::size_t>(number)] : region_.load_word(place_ + 8 * number);
+    }
+
+    /// Shows every image of what `find` found: `see(offset, bytes, number of its first word)`. False if the entry is
+    /// not made of whole images.
     template <class See>
     bool for_each(const See& see) const {
-        for (std::uint64_t at = place_, end = place_ + 8 * words_; at < end;) {
-            const std::uint64_t head = region_.load_word(at);
+        for (std::uint64_t at = 0; at < words_;) {
+            const std::uint64_t head = word(at);
             const std::uint64_t bytes = head & 0xffffffffu;
-            if (bytes == 0 || pair_layout::padded(bytes) > end - at - 8) return false;
-            see(head >> 32, bytes, at + 8);
-            at += 8 + pair_layout::padded(bytes);
+            if (bytes == 0 || pair_layout::padded(bytes) / 8 > words_ - at - 1) return false;
+            see(head >> 32, bytes, at + 1);
+            at += 1 + pair_layout::padded(bytes) / 8;
         }
         return true;
     }
 
 private:
+    const std::byte* bytes_from(std::uint64_t number) const noexcept {
+        if (staged_) return reinterpret_cast<const std::byte*>(staging_.data() + number);
+        return region_.data() + place_ + 8 * number;
+    }
     void put(std::uint64_t word) {
         if (staged_)
             staging_.push_back(word);
@@ -145,7 +174,8 @@ private:
     Region& region_;
     std::uint64_t place_ = pair_layout::shared::journal;
     std::uint64_t words_ = 0;
-    bool staged_ = false;
+    bool staged_ = false;    // the entry is in `staging_`
+    bool is_found_ = false;  // and it is somebody else's
     std::vector<std::uint64_t> staging_;
 };
 

@@ -931,7 +931,8 @@ private:
     }
 
     Failure resume_after_kill();
-    Failure check_left(const Superblock& counting) noexcept;
+    Failure check_left(const Superblock& counting);
+    Failure find_journal(bool& has_journal, bool& is_sound);
     bool check_journal(Superblock& left) const noexcept;
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);

@@ -39,9 +39,7 @@ namespace kvs::detail {
 /// All processes were killed, the machine went on: what the shared area says still holds. `check_left` came before.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::resume_after_kill() {
-    bool is_sound = true;
-    const bool has_journal = journal_.find(file_bytes_, is_sound);
-    if (has_journal) journal_.apply();
+    if (journal_.is_found()) journal_.apply();
     region_.publish_word(pair_shared::in_use, 1);
     make_usable();
     if (read_only_) return {};
@@ -63,15 +61,16 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::resume_after_kill() {
 /// The shared area is checked like the file, for anybody may have written it: as it will be when the journal has been
 /// applied and D and E are those of the superblock that counts. Changes nothing.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock& counting) noexcept {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock& counting) {
     Superblock left;
     left.durable_epoch = shared_word(pair_shared::durable_epoch);
     left.durable_end = shared_word(pair_shared::live_end);
     left.void_epoch = shared_word(pair_shared::void_epoch);
     left.records = shared_word(pair_shared::records);
     left.keys = shared_word(pair_shared::keys);
-    bool is_sound = true;
-    if (journal_.find(file_bytes_, is_sound) && is_sound) is_sound = check_journal(left);
+    bool has_journal = false, is_sound = true;
+    if (Failure failure = find_journal(has_journal, is_sound)) return failure;
+    if (has_journal && is_sound) is_sound = check_journal(left);
     if (!is_sound) return {errc::corrupt, "the journal that a killed process left is none of a store"};
     const std::uint64_t end = shared_word(pair_shared::durable_end);
     const std::uint64_t generation = shared_word(pair_shared::durable_generation);
@@ -83,17 +82,29 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock
     return {errc::corrupt, "what a killed process left in the shared area contradicts itself"};
 }
 
+/// Nobody changes the journal under a writing handle that looks for it. Under a read-only one anybody may: it takes a
+/// copy, which is the dead one's if nobody has opened the file before it was complete.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::find_journal(bool& has_journal, bool& is_sound) {
+    has_journal = journal_.find(file_bytes_, is_sound);
+    if (!has_journal || !is_sound || !read_only_) return {};
+    if (Failure failure = journal_.capture(file_)) return failure;
+    const bool is_over = stamps_.is_mapped() &&
+                         stamps_.watch_word(pair_shared::opening) != view_opening_.load(std::memory_order_relaxed);
+    return is_over ? others_write() : Failure{};
+}
+
 /// Images may go to index slots, to the words of the shared area that changes keep there, which `left` takes over, and
 /// to records below the live end that the entry sets; and a journal behind the records lies behind that, else its own
 /// images could change it while it is applied.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 bool PairEngine<KeyLen, Sharing, Form, Platform>::check_journal(Superblock& left) const noexcept {
-    bool good = journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t image) {
+    bool good = journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t first) {
         if (bytes != 8) return;
-        if (offset == pair_shared::live_end) left.durable_end = region_.load_word(image);
-        if (offset == pair_shared::records) left.records = region_.load_word(image);
-        if (offset == pair_shared::keys) left.keys = region_.load_word(image);
-        if (offset == pair_shared::void_epoch) left.void_epoch = region_.load_word(image);
+        if (offset == pair_shared::live_end) left.durable_end = journal_.word(first);
+        if (offset == pair_shared::records) left.records = journal_.word(first);
+        if (offset == pair_shared::keys) left.keys = journal_.word(first);
+        if (offset == pair_shared::void_epoch) left.void_epoch = journal_.word(first);
     });
     const std::uint64_t end = left.durable_end;
     const bool is_behind = journal_.place() != pair_shared::journal;

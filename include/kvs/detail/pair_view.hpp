@@ -89,13 +89,13 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::make_view() {
         }
         const bool has_stamps = stamps_.is_mapped();
         const std::uint64_t opening = has_stamps ? stamps_.watch_word(pair_shared::opening) : 0;
+        view_opening_.store(opening, std::memory_order_relaxed);
         ViewKind kind = ViewKind::at_rest;
         if (Failure failure = look_for_writers(kind)) return failure;
         Failure failure = fill_view(kind);
         // A file that was being created when this began has its stamps by now.
         if (!has_stamps && file_bytes_ >= pair_layout::records_offset) continue;
         if (has_stamps && stamps_.watch_word(pair_shared::opening) != opening) continue;
-        view_opening_.store(opening, std::memory_order_relaxed);
         view_kind_.store(kind, std::memory_order_relaxed);
         is_view_good_.store(!failure, std::memory_order_relaxed);
         return failure;
@@ -207,21 +207,23 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::adopt_orphan() noexcept {
     const unsigned owner = WriterLock::owner_of(word);
     if (owner == 0 || !is_owner_dead(this, owner)) return;
     const ViewChange change(view_);
-    Failure failure = map_view(true);
-    if (!failure) failure = refresh_size();
-    bool is_sound = true;
-    if (!failure && journal_.find(file_bytes_, is_sound)) {
+    std::error_code no_copy;
+    bool has_journal = false, is_sound = true;
+    const bool is_good =
+        !map_view(true) && !refresh_size() && guarded(no_copy, [&] { return find_journal(has_journal, is_sound); });
+    // A copy that was made while others went on is none: the lock word says so, to `is_still` too.
+    if (is_good && has_journal && is_sound && stamps_.watch_word(pair_shared::lock) == word) {
         Superblock left;
         left.durable_end = shared_word(pair_shared::live_end);
-        if (is_sound && check_journal(left)) journal_.apply();
+        if (check_journal(left)) journal_.apply();
     }
-    if (!failure) {
+    if (is_good) {
         versions_.make_even();
         Superblocks<Region>(region_).mend(true);
     }
     orphaned_lock_.store(word, std::memory_order_relaxed);
     view_kind_.store(ViewKind::orphaned, std::memory_order_relaxed);
-    if (failure) is_view_good_.store(false, std::memory_order_relaxed);
+    if (!is_good) is_view_good_.store(false, std::memory_order_relaxed);
 }
 
 /// What `undisturbed` does between two attempts: waits for the writer, finishes a dead one's work, or renews the view.
