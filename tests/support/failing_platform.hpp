@@ -19,6 +19,7 @@ enum class Call : unsigned {
     open,
     close,
     duplicate,
+    size,
     status,
     status_of_path,
     allocate,
@@ -37,13 +38,14 @@ enum class Call : unsigned {
     map_again,
     start_thread,
 };
-inline constexpr unsigned call_count = 20;
+inline constexpr unsigned call_count = 21;
 
 inline const char* name_of(Call call) {
     constexpr const char* names[call_count] = {
-        "open",   "close", "duplicate", "status",         "status_of_path", "allocate",    "find_hole",
-        "resize", "read",  "write",     "rename",         "remove",         "flush",       "flush_directory",
-        "map",    "unmap", "lock",      "lock_of_others", "map_again",      "start_thread"};
+        "open",           "close",     "duplicate",       "size", "status", "status_of_path",
+        "allocate",       "find_hole", "resize",          "read", "write",  "rename",
+        "remove",         "flush",     "flush_directory", "map",  "unmap",  "lock",
+        "lock_of_others", "map_again", "start_thread"};
     return names[static_cast<unsigned>(call)];
 }
 
@@ -151,6 +153,10 @@ struct Failing : Base {
         const int e = Base::duplicate(file, lowest, copy);
         if (e == 0) Faults::add_file(1);
         return e;
+    }
+    static int size(File file, std::uint64_t& bytes) noexcept {
+        const int e = Faults::meet(Call::size);
+        return e != 0 ? e : Base::size(file, bytes);
     }
     static int status(File file, FileStatus& status) noexcept {
         const int e = Faults::meet(Call::status);

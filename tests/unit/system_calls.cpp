@@ -67,8 +67,9 @@ int open_descriptors() {
 /// The code that a failure of this call has; what it means stands in error.hpp and is told here once more.
 errc expected_code(Call call, int error, bool writing) {
     if (call == Call::lock && (error == EAGAIN || error == EACCES)) return errc::in_use;
-    const bool reads = call == Call::status || call == Call::status_of_path || call == Call::read ||
-                       call == Call::map || call == Call::lock || call == Call::duplicate || !writing;
+    const bool reads = call == Call::size || call == Call::status || call == Call::status_of_path ||
+                       call == Call::read || call == Call::map || call == Call::lock || call == Call::duplicate ||
+                       !writing;
     switch (error) {
         case ENOSPC:
         case EDQUOT: return errc::disk_full;
@@ -179,9 +180,9 @@ private:
         return false;
     }
 
-    /// A flush asks for the status of the file first, to see whether another program has cut it.
+    /// A flush asks for the size of the file first, to see whether another program has cut it.
     bool flush_may_have_failed() const {
-        return (fault_.call == Call::flush || fault_.call == Call::status) && Faults::fired() != 0;
+        return (fault_.call == Call::flush || fault_.call == Call::size) && Faults::fired() != 0;
     }
 
     /// As far as the store can know.

@@ -3,6 +3,7 @@
 #ifndef KVS_DETAIL_FILE_HPP
 #define KVS_DETAIL_FILE_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -63,6 +64,10 @@ public:
         file_ = Platform::no_file;
     }
 
+    Failure size(std::uint64_t& bytes) const noexcept {
+        const int e = retry([&] { return Platform::size(file_, bytes); });
+        return e != 0 ? system_failure("the size of the file cannot be read", e, false) : Failure{};
+    }
     Failure status(Status& status) const noexcept {
         const int e = retry([&] { return Platform::status(file_, status); });
         return e != 0 ? system_failure("the state of the file cannot be read", e, false) : Failure{};
@@ -176,6 +181,16 @@ public:
     Failure write(const void* from, std::size_t bytes, std::uint64_t offset) noexcept {
         const int e = write_all(from, bytes, offset);
         return e != 0 ? system_failure("the file cannot be written", e, true) : Failure{};
+    }
+    /// Writes the bytes of a mapping from one offset to another, page by page. Linux may keep in its cache in one piece
+    /// what was written in one, and who opens the copy and stores through a mapping makes all of the piece dirty: of
+    /// copies written in mebibytes a sync of one value wrote 400 KiB, where 24 suffice.
+    Failure write_mapped(const std::byte* base, std::uint64_t from, std::uint64_t to) noexcept {
+        constexpr std::uint64_t page = 4096;
+        for (std::uint64_t at = from; at < to; at += page)
+            if (Failure failure = write(base + at, static_cast<std::size_t>(std::min(to - at, page)), at))
+                return failure;
+        return {};
     }
 
 private:

@@ -32,18 +32,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_to(std::string_view pa
     return replacement.finish();
 }
 
-/// The bytes from one offset to another.
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_piece(PlatformFile& target, std::uint64_t from,
-                                                                 std::uint64_t to) const {
-    constexpr std::uint64_t most = std::uint64_t{1} << 20;
-    for (std::uint64_t at = from; at < to; at += most) {
-        const auto bytes = static_cast<std::size_t>(std::min(to - at, most));
-        if (Failure failure = target.write(region_.data() + at, bytes, at)) return failure;
-    }
-    return {};
-}
-
 /// The bytes as they are, under superblocks that call them clean: everything in the copy is durable when it gets its
 /// name, what was not yet durable here included.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
@@ -56,11 +44,12 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& ta
     const std::uint64_t end = shared_word(pair_shared::live_end);
     const std::uint64_t readable = std::min(end, source.bytes);
     // The shared area is NUL: it is of those who have this file open, and they change it while they wait for the lock.
-    if (Failure failure = write_piece(target, 0, std::min(readable, pair_layout::shared_offset))) return failure;
+    if (Failure failure = target.write_mapped(region_.data(), 0, std::min(readable, pair_layout::shared_offset)))
+        return failure;
     static constexpr std::byte nothing[pair_layout::page_bytes] = {};
     for (std::uint64_t at = pair_layout::shared_offset; at < pair_shared::end; at += sizeof nothing)
         if (Failure failure = target.write(nothing, sizeof nothing, at)) return failure;
-    if (Failure failure = write_piece(target, pair_shared::end, readable)) return failure;
+    if (Failure failure = target.write_mapped(region_.data(), pair_shared::end, readable)) return failure;
     Superblock superblock;
     unsigned counting = 0;
     if (!Superblocks<const Region>(region_).read_counting(superblock, counting))

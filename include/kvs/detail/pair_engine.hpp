@@ -958,7 +958,6 @@ private:
 
     // pair_copy.hpp
     Failure write_copy(PlatformFile& target) const;
-    Failure write_piece(PlatformFile& target, std::uint64_t from, std::uint64_t to) const;
     Failure copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target) const;
 
     // Set by open, then never changed.

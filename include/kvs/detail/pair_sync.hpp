@@ -161,20 +161,19 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::complete_superblocks() noex
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_size() const noexcept {
-    typename PlatformFile::Status status;
-    if (Failure failure = file_.status(status)) return failure;
+    std::uint64_t bytes = 0;
+    if (Failure failure = file_.size(bytes)) return failure;
     const std::uint64_t live_end = shared_word(pair_shared::live_end);
-    if (status.bytes >= live_end) return {};
-    return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
-            Fact::of_bytes(status.bytes)};
+    if (bytes >= live_end) return {};
+    return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end), Fact::of_bytes(bytes)};
 }
 
 /// Another handle may have made the file longer.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::refresh_size() noexcept {
-    typename PlatformFile::Status status;
-    if (Failure failure = file_.status(status)) return failure;
-    file_bytes_ = status.bytes;
+    std::uint64_t bytes = 0;
+    if (Failure failure = file_.size(bytes)) return failure;
+    file_bytes_ = bytes;
     return {};
 }
 

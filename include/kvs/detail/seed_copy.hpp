@@ -2,7 +2,6 @@
 #ifndef KVS_DETAIL_SEED_COPY_HPP
 #define KVS_DETAIL_SEED_COPY_HPP
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -36,11 +35,7 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::write_copy(File<Platform>& target) {
     const Guard<Mutex> no_writer(writers_);
     const std::uint64_t end = live_end_.load(std::memory_order_relaxed);
-    constexpr std::uint64_t piece = std::uint64_t{1} << 20;
-    for (std::uint64_t at = 0; at < end; at += piece)
-        if (Failure failure =
-                target.write(region_.data() + at, static_cast<std::size_t>(std::min(end - at, piece)), at))
-            return failure;
+    if (Failure failure = target.write_mapped(region_.data(), 0, end)) return failure;
     return unless_lost({});
 }
 

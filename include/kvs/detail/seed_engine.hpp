@@ -479,12 +479,12 @@ private:
     static Failure flush_file(void* engine) noexcept {
         auto& self = *static_cast<SeedEngine*>(engine);
         if (Failure failure = self.unless_lost({})) return failure;
-        typename PlatformFile::Status status;
-        if (Failure failure = self.file_.status(status)) return failure;
+        std::uint64_t bytes = 0;
+        if (Failure failure = self.file_.size(bytes)) return failure;
         const std::uint64_t live_end = self.live_end_.load(std::memory_order_relaxed);
-        if (status.bytes < live_end)
+        if (bytes < live_end)
             return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
-                    Fact::of_bytes(status.bytes)};
+                    Fact::of_bytes(bytes)};
         Failure failure = self.file_.flush();
         return self.unless_lost(failure);
     }

@@ -293,6 +293,10 @@ struct LabPlatform : kvs::detail::PosixPlatform {
         return 0;
     }
     static int duplicate(File file, int, File& copy) noexcept { return give_descriptor(*disk().file_of(file), copy); }
+    static int size(File file, std::uint64_t& bytes) noexcept {
+        bytes = status_of(*disk().file_of(file)).bytes;
+        return 0;
+    }
     static int status(File file, FileStatus& status) noexcept {
         status = status_of(*disk().file_of(file));
         return 0;
