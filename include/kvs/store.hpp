@@ -328,8 +328,8 @@ public:
     // ---- writing ---------------------------------------------------------------------------------------------------
 
     /// Sets a key to a value, whatever it held before. Fails with `value_too_long` (text of more than 65,536 bytes,
-    /// bytes of more than 65,534), `not_text`, `store_full`. With `sync_each` a flush that fails is `io_error`: the
-    /// value is in place then, but not durable.
+    /// bytes of more than 65,534), `not_text`, `store_full`. With `sync_each` a flush that fails is `io_error`, or
+    /// `disk_full` where the system calls it that: the value is in place then, but not durable.
     template <class T>
     void set(const key_type& key, const T& value) {
         if (!write_scalar(key, value)) [[unlikely]]
