@@ -784,7 +784,7 @@ private:
         return fallback->lend(take);
     }
 
-    /// The short way for the commonest writes: a scalar in place of one of its size. False says nothing.
+    /// The short way for the commonest writes: a scalar in place of one of its type. False says nothing.
     template <class T>
     [[gnu::noinline]] bool write_scalar(const key_type& key, const T& value) noexcept {
         if constexpr (detail::Scalar<T>) {

@@ -5,10 +5,13 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "../catch.hpp"
 #include "../support/expect_error.hpp"
@@ -35,6 +38,16 @@ struct CountingPlatform : kvs::detail::PosixPlatform {
     static int flush(File file) noexcept {
         ++flushes;
         return kvs::detail::PosixPlatform::flush(file);
+    }
+};
+
+/// Runs something, once, behind a look at the size of a file.
+struct MeddledPlatform : kvs::detail::PosixPlatform {
+    static inline std::function<void()> meanwhile;
+    static int size(File file, std::uint64_t& bytes) noexcept {
+        const int e = kvs::detail::PosixPlatform::size(file, bytes);
+        if (meanwhile) std::exchange(meanwhile, nullptr)();
+        return e;
     }
 };
 
@@ -242,4 +255,20 @@ TEST_CASE("erasing an absent key leaves nothing to sync", "[regressions]") {
     s.sync();
     s.sync();
     CHECK(CountingPlatform::flushes == 1);
+}
+
+// A sync takes no lock. It looked how long the file is, and then where its records end: when another thread had made it
+// longer in between, they ended behind the file, which then was thought to have been cut short, and took no writes.
+TEST_CASE("a file that becomes longer during a sync was not cut short", "[regressions]") {
+    TempDir dir;
+    kvs::Store<16, kvs::NoBackup, MeddledPlatform> s{dir.file(), {.sync = kvs::sync_manual}};
+    s.set("k", 1);
+    MeddledPlatform::meanwhile = [&] {
+        for (int i = 0; i < 100'000; ++i) s.set("key" + std::to_string(i), std::uint64_t{1});
+    };
+    s.sync();
+    CHECK(!MeddledPlatform::meanwhile);
+    s.set("k", 2);
+    s.sync();
+    CHECK(s.size() == 100'001);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,6 +22,7 @@
 #include "../catch.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/processes.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
@@ -41,6 +43,13 @@ std::string contents_of(const std::string& path) {
 struct Meddled : kvs::detail::NativePlatform {
     static inline int countdown = 0;
     static inline std::function<void()> meanwhile;
+    static inline bool fails = false;  // reads and flushes
+
+    static int read(File file, void* to, std::size_t bytes, std::uint64_t offset, std::size_t& done) noexcept {
+        done = 0;
+        return fails ? EIO : kvs::detail::NativePlatform::read(file, to, bytes, offset, done);
+    }
+    static int flush(File file) noexcept { return fails ? EIO : kvs::detail::NativePlatform::flush(file); }
     static void on_store(const std::byte*, std::size_t) noexcept {
         if (countdown > 0 && --countdown == 0) meanwhile();
     }
@@ -55,7 +64,8 @@ std::uint64_t shared_word(const std::string& path, std::uint64_t offset) {
 /// A process sets three keys at once, and dies where they are written down and none of them is in its place.
 void die_with_a_journal(const std::string& path) {
     using kvs::detail::pair_layout::shared::journal_valid;
-    for (int store = 1; shared_word(path, journal_valid) != 1; ++store) {
+    static int first = 1;  // of the stores at which it may be so
+    for (int store = first; shared_word(path, journal_valid) != 1; first = store++) {
         const pid_t child = ::fork();
         if (child == 0) {
             kvs::Store<16, Meddled> s(path, manual);
@@ -217,12 +227,97 @@ TEST_CASE("a read-only handle finishes a dead writer's journal while somebody el
           "[shared][regression]") {
     const bool is_open = GENERATE(false, true);
     INFO((is_open ? "a writer has it open" : "nobody has it open"));
-    int store = 0;
-    for (std::string wrong; wrong.empty();) {
-        ++store;
+    {
+        TempDir dir;  // finds that store, so that the children need not
+        { const kvs::Store<16> created(dir.file(), manual); }
+        die_with_a_journal(dir.file());
+    }
+    int store = 1;
+    for (std::string wrong; wrong.empty(); store += store < 30 ? 1 : 7) {
         wrong = kvs_test::in_child([&] { return meddle(store, is_open); });
         INFO("at store " << store << " of the view: " << wrong);
         CHECK((wrong.empty() || wrong == "no such store"));
     }
     CHECK(store > 3);
+}
+
+// A read-only handle that could not finish a dead writer's work left the counters odd and the view as it was, and
+// waited for the counters for ever.
+TEST_CASE("a read-only handle that cannot read a dead writer's journal says so, and reads when it can",
+          "[shared][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    kvs::Store<16> writer(path, manual);
+    writer.set("e", 0);
+    const kvs::Store<16, Meddled> reader(path, reading);
+    die_with_a_journal(path);
+    Meddled::fails = true;
+    for (int i = 0; i < 3; ++i)
+        expect_error(kvs::errc::io_error, {path, "cannot be read"}, [&] { reader.get<int>("a"); });
+    Meddled::fails = false;
+    CHECK(reader.get<int>("a") == 2);
+    CHECK(writer.get<int>("a") == 2);
+    CHECK(reader.get<int>("b") == 2);
+}
+
+// A view that was over, and could not be made anew because another program had the file for itself, was waited in when
+// that program died: nobody evened its counters.
+TEST_CASE("a read-only handle goes on when who had the file for itself has died", "[shared][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    kvs::Store<16>(path, manual).set("k", 1);
+    for (int store = 1; store < 12; ++store) {
+        const kvs::Store<16> reader(path, reading);
+        CHECK(reader.get<int>("k").has_value());
+        kvs_test::Process other([&](const kvs_test::Process& me) {
+            kvs::Store<16, kvs::SharedThreads, Meddled> alone(path, manual);
+            for (int i = 0; i < 3; ++i) alone.set("k", i);
+            me.tell();
+            me.wait();
+            Meddled::countdown = store;
+            Meddled::meanwhile = [] { ::_exit(0); };
+            alone.set("k", 3);
+            return std::string("it did not die");
+        });
+        REQUIRE(other.wait());
+        expect_error(kvs::errc::in_use, {path}, [&] { reader.get<int>("k"); });
+        other.tell();
+        INFO("dead at store " << store);
+        CHECK(other.end() == "");
+        const int value = reader.get<int>("k").value();
+        CHECK((value == 2 || value == 3));
+    }
+}
+
+// An operation was begun in a view that was over, and repeated when that was noticed behind it. But the records of a
+// store that lost what was not synced had been cut off meanwhile, and with them what the view had there.
+TEST_CASE("a read-only handle does not look behind the end of a file that became shorter", "[shared][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    CHECK(kvs_test::in_child([&] {
+              kvs::Store<16> s(path, manual);
+              s.set("a", 1);
+              s.sync();
+              for (int i = 0; i < 2000; ++i) s.set("k" + std::to_string(i), i);
+              ::_exit(0);
+              return std::string();
+          }) == "");
+    CHECK(kvs_test::in_child([&] {
+              const kvs::Store<16> reader(path, reading);
+              kvs_test::Complaints wrong;
+              wrong.unless(reader.get<int>("k1999") == 1999, "what the dead one wrote");
+              {
+                  kvs::Store<16, Meddled> unlucky(path, manual);
+                  Meddled::fails = true;
+                  std::error_code error;
+                  unlucky.set("a", 2, error);
+                  unlucky.sync(error);
+                  wrong.unless(bool(error), "the sync");
+              }
+              Meddled::fails = false;
+              kvs::Store<16>{path, manual};
+              wrong.unless(!reader.get<int>("k1999") && reader.get<int>("a") == 1, "what is left");
+              wrong.unless(reader.verify().ok(), "verify");
+              return wrong.text();
+          }) == "");
 }

@@ -14,6 +14,8 @@
 #ifndef KVS_DETAIL_JOURNAL_HPP
 #define KVS_DETAIL_JOURNAL_HPP
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -24,18 +26,19 @@
 
 namespace kvs::detail {
 
-template <class Region>
+template <class Region, class File>
 class Journal {
 public:
     static constexpr std::uint64_t room = pair_layout::shared::journal_bytes / 8;
 
-    explicit Journal(Region& region) noexcept : region_(region) {}
+    Journal(Region& region, const File& file) noexcept : region_(region), file_(file) {}
 
     /// Begins an entry that is written to the shared area as it comes; it must fit.
     void begin() noexcept {
         words_ = 0;
         place_ = pair_layout::shared::journal;
         staged_ = false;
+        by_calls_ = false;
         is_found_ = false;
     }
     /// Begins an entry of any size, kept in memory until `settle`.
@@ -81,10 +84,16 @@ public:
 
     /// Copies the images to their places.
     void apply() noexcept {
+        apply_while([](std::uint64_t, std::uint64_t) { return true; });
+    }
+    /// The same, up to an image that is not whole or of which `may(offset, bytes)` says no.
+    template <class May>
+    void apply_while(const May& may) noexcept {
         for (std::uint64_t at = 0; at < words_;) {
             const std::uint64_t head = word(at);
             const std::uint64_t bytes = head & 0xffffffffu;
-            region_.store(head >> 32, bytes_from(at + 1), static_cast<std::size_t>(bytes));
+            if (!is_whole(at, bytes) || !may(head >> 32, bytes)) break;
+            copy(head >> 32, at + 1, bytes);
             at += 1 + pair_layout::padded(bytes) / 8;
         }
         region_.publish_word(pair_layout::shared::journal_valid, 0);
@@ -107,7 +116,11 @@ public:
 
     /// Takes over what a killed process left; `is_sound` says whether it can be one. True if there is anything, which
     /// `is_found` repeats until it is applied.
-    bool find(std::uint64_t file_bytes, bool& is_sound) noexcept {
+    ///
+    /// `by_calls` is for who has no right to the file: others may finish the journal, and write theirs there or cut the
+    /// file behind it, at any time. So it is read by system calls, which say so where a load from the mapping would be
+    /// a bus error, and each word that was looked at is looked at again when it is used.
+    bool find(std::uint64_t file_bytes, bool& is_sound, bool by_calls = false) noexcept {
         using namespace pair_layout;
         is_sound = true;
         is_found_ = region_.load_word(shared::journal_valid) == 1;
@@ -115,6 +128,9 @@ public:
         place_ = region_.load_word(shared::journal_place);
         words_ = region_.load_word(shared::journal_words);
         staged_ = false;
+        by_calls_ = by_calls;
+        window_words_ = 0;
+        failure_ = {};
         const bool inside = place_ == shared::journal && words_ <= room;
         const bool behind =
             place_ >= records_offset && place_ % 8 == 0 && place_ <= file_bytes && words_ <= (file_bytes - place_) / 8;
@@ -122,26 +138,17 @@ public:
         return true;
     }
     bool is_found() const noexcept { return is_found_; }
-
-    /// For who has no right to the file: a copy of what was found. Others may finish it, and write theirs there or cut
-    /// the file behind it, between a look at it and its use. By a system call, which says so where a load from the
-    /// mapping would be a bus error.
-    template <class File>
-    Failure capture(const File& file) {
-        staging_.resize(static_cast<std::size_t>(words_));
-        std::size_t total = 0;
-        if (Failure failure = file.read(staging_.data(), 8 * staging_.size(), place_, total)) return failure;
-        if (total != 8 * staging_.size()) return {errc::in_use, "another process has finished the journal meanwhile"};
-        staged_ = true;
-        return {};
-    }
+    /// Of the system calls, since `find`; what could not be read is NUL, and no image.
+    const Failure& failure() const noexcept { return failure_; }
 
     /// Where images that go to records have to end, so that copying one cannot change another.
     std::uint64_t place() const noexcept { return place_; }
 
-    /// The entry is so many words; one of them.
+    /// A word of what `find` found.
     std::uint64_t word(std::uint64_t number) const noexcept {
-        return staged_ ? staging_[static_cast<std::size_t>(number)] : region_.load_word(place_ + 8 * number);
+        if (!by_calls_) return region_.load_word(place_ + 8 * number);
+        if (number - window_begin_ >= window_words_) fill_window(number);
+        return number - window_begin_ < window_words_ ? window_[static_cast<std::size_t>(number - window_begin_)] : 0;
     }
 
     /// Shows every image of what `find` found: `see(offset, bytes, number of its first word)`. False if the entry is
@@ -151,7 +158,7 @@ public:
         for (std::uint64_t at = 0; at < words_;) {
             const std::uint64_t head = word(at);
             const std::uint64_t bytes = head & 0xffffffffu;
-            if (bytes == 0 || pair_layout::padded(bytes) / 8 > words_ - at - 1) return false;
+            if (!is_whole(at, bytes)) return false;
             see(head >> 32, bytes, at + 1);
             at += 1 + pair_layout::padded(bytes) / 8;
         }
@@ -159,9 +166,28 @@ public:
     }
 
 private:
-    const std::byte* bytes_from(std::uint64_t number) const noexcept {
-        if (staged_) return reinterpret_cast<const std::byte*>(staging_.data() + number);
-        return region_.data() + place_ + 8 * number;
+    bool is_whole(std::uint64_t at, std::uint64_t bytes) const noexcept {
+        return bytes != 0 && pair_layout::padded(bytes) / 8 <= words_ - at - 1;
+    }
+    void copy(std::uint64_t to, std::uint64_t number, std::uint64_t bytes) noexcept {
+        if (!by_calls_) return region_.store(to, region_.data() + place_ + 8 * number, static_cast<std::size_t>(bytes));
+        for (std::uint64_t done = 0; done < bytes; done += 8, ++number) {
+            const std::uint64_t piece = word(number);
+            region_.store(to + done, reinterpret_cast<const std::byte*>(&piece),
+                          static_cast<std::size_t>(std::min<std::uint64_t>(bytes - done, 8)));
+        }
+    }
+    void fill_window(std::uint64_t number) const noexcept {
+        window_begin_ = number;
+        const auto bytes = static_cast<std::size_t>(8 * std::min<std::uint64_t>(words_ - number, window_.size()));
+        std::size_t total = 0;
+        const Failure failure = file_.read(window_.data(), bytes, place_ + 8 * number, total);
+        window_words_ = failure ? 0 : total / 8;
+        if (failure)
+            failure_ = failure;
+        else if (total != bytes)
+            failure_ = {errc::io_error, "another program has cut the file short", Fact::at_least(place_ + 8 * words_),
+                        Fact::of_bytes(place_ + 8 * number + total)};
     }
     void put(std::uint64_t word) {
         if (staged_)
@@ -172,11 +198,18 @@ private:
     }
 
     Region& region_;
+    const File& file_;
     std::uint64_t place_ = pair_layout::shared::journal;
     std::uint64_t words_ = 0;
     bool staged_ = false;    // the entry is in `staging_`
-    bool is_found_ = false;  // and it is somebody else's
+    bool is_found_ = false;  // it is somebody else's, and not applied yet
     std::vector<std::uint64_t> staging_;
+
+    bool by_calls_ = false;
+    mutable std::array<std::uint64_t, 512> window_;  // of what is read by calls
+    mutable std::uint64_t window_begin_ = 0;         // number of its first word
+    mutable std::uint64_t window_words_ = 0;
+    mutable Failure failure_;
 };
 
 }  // namespace kvs::detail

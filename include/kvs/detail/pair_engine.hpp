@@ -93,7 +93,7 @@ public:
     PairEngine() noexcept
         : versions_(region_, {&PairEngine::help_reader, this}),
           writers_(region_, {&PairEngine::is_owner_dead, &PairEngine::take_over, &PairEngine::admit_loss, this}),
-          journal_(region_),
+          journal_(region_, file_),
           durability_(writers_, &PairEngine::sync_file, shares ? &PairEngine::has_pending : nullptr, this) {}
     PairEngine(const PairEngine&) = delete;
     PairEngine& operator=(const PairEngine&) = delete;
@@ -159,7 +159,7 @@ public:
     bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (!read_only_ || key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
         const ViewNote noted = note_view();
-        if (hints_.find(key.quick_hash()).clears() != (noted.number / 2 & 0xffff)) return false;
+        if (hints_.find(key.quick_hash()).clears() != (noted.number / 2 & 0xffff) || !is_still(noted)) return false;
         return read_exact_here<Bytes>(key, type, bits) && is_still(noted) && fork_generation_ == Platform::incidents();
     }
     template <unsigned Bytes>
@@ -281,7 +281,7 @@ public:
     // ---- changing: pair_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
-    /// The short way of a change: puts a number in place of one of as many bytes, found before, that nothing else has
+    /// The short way of a change: puts a number in place of one of the same type, found before, that nothing else has
     /// to be done for. False says nothing: take the long way, whatever was done.
     template <unsigned Bytes>
     bool put_exact(const KeyType& key, Type type, std::uint64_t bits) noexcept;
@@ -599,9 +599,12 @@ private:
         }
         for (;;) {
             const ViewNote noted = note_view();
-            const Presence presence = operation();
-            if (has_lost_page()) return fail(failure, lost_page());
-            if (is_still(noted)) return presence;
+            // Not in a view that is over: the file may end below what lies in that.
+            if (is_still(noted)) {
+                const Presence presence = operation();
+                if (has_lost_page()) return fail(failure, lost_page());
+                if (is_still(noted)) return presence;
+            }
             failure = {};
             if (Failure problem = renew_view(noted)) return fail(failure, problem);
         }
@@ -615,10 +618,10 @@ private:
     Failure fill_view(ViewKind kind);
     Failure map_view(bool is_private) noexcept;
     Failure join_live();
-    void adopt_orphan() noexcept;
-    void help_view() noexcept;
+    bool adopt_orphan() noexcept;
+    bool help_view() noexcept;
     bool is_view_over() const noexcept;
-    void replace_view() noexcept;
+    bool replace_view() noexcept;
 
     /// Runs an operation on everything while nobody changes anything: under the writers' lock, or, for a read-only
     /// handle, until no writer came in between.
@@ -635,7 +638,7 @@ private:
             const bool is_live = noted.kind == ViewKind::live;
             const std::uint64_t word = stamps_.watch_word(pair_shared::lock);
             const bool is_writing = is_live && WriterLock::owner_of(word) != 0;
-            if (!is_writing) {
+            if (!is_writing && is_still(noted)) {
                 const Failure failure = unless_lost(operation());
                 if (is_still(noted) && (!is_live || stamps_.watch_word(pair_shared::lock) == word)) return failure;
             }
@@ -931,9 +934,10 @@ private:
     }
 
     Failure resume_after_kill();
-    Failure check_left(const Superblock& counting);
-    Failure find_journal(bool& has_journal, bool& is_sound);
+    Failure check_left(const Superblock& counting) noexcept;
     bool check_journal(Superblock& left) const noexcept;
+    static bool is_place_of_image(std::uint64_t offset, std::uint64_t bytes, std::uint64_t end) noexcept;
+    bool apply_journal() noexcept;
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);
     Failure salvage(const Options& options, Superblock& superblock);
@@ -974,7 +978,7 @@ private:
     bool read_only_ = false;
     bool trusting_ = false;  // reads do not look at checksums
     unsigned fork_generation_ = 0;
-    bool has_short_way_ = false;  // of a look-up
+    bool has_short_way_ = false;  // of a look-up, and of a change
     unsigned owner_byte_ = 0;     // 0 = none: a read-only handle
 
     Versions versions_;
@@ -988,12 +992,13 @@ private:
     std::atomic<ViewKind> view_kind_{ViewKind::at_rest};
     std::atomic<std::uint64_t> view_opening_{0};   // the opening stamp it was made under
     std::atomic<std::uint64_t> orphaned_lock_{0};  // the lock word that names the dead owner
+    mutable Failure orphan_failure_;               // why it could not be finished; under `renewing_`
     bool salvages_ = false;                        // Options::salvage
 
     // Of the writer alone, under `writers_`.
     mutable WriterLock writers_;
     mutable std::atomic<const void*> viewer_{nullptr};
-    Journal<Region> journal_;
+    Journal<Region, PlatformFile> journal_;
     std::uint64_t file_bytes_ = 0;
     bool prepared_ = false;  // the file has no holes
     bool is_ready_ = false;  // the file is a store and this handle's

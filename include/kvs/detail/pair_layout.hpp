@@ -191,7 +191,7 @@ public:
 
     /// True if the checks of two headers are both right, or both wrong by the same bits: given what the headers, and
     /// what their offsets have in difference. The check is linear, so only the bits count in which they differ, and of
-    /// the two slots of a record these are few: the lower half of the epoch. Of others it says false.
+    /// the two slots of a record these are few: the lower 24 of the epoch. Of others it says false.
     [[gnu::always_inline]] static constexpr bool agree(std::uint64_t words, std::uint64_t offsets) noexcept {
         if ((words & 0xffff000000ff0000) != 0) [[unlikely]]
             return false;

@@ -39,7 +39,7 @@ namespace kvs::detail {
 /// All processes were killed, the machine went on: what the shared area says still holds. `check_left` came before.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::resume_after_kill() {
-    if (journal_.is_found()) journal_.apply();
+    if (journal_.is_found()) apply_journal();
     region_.publish_word(pair_shared::in_use, 1);
     make_usable();
     if (read_only_) return {};
@@ -61,16 +61,18 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::resume_after_kill() {
 /// The shared area is checked like the file, for anybody may have written it: as it will be when the journal has been
 /// applied and D and E are those of the superblock that counts. Changes nothing.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock& counting) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock& counting) noexcept {
     Superblock left;
     left.durable_epoch = shared_word(pair_shared::durable_epoch);
     left.durable_end = shared_word(pair_shared::live_end);
     left.void_epoch = shared_word(pair_shared::void_epoch);
     left.records = shared_word(pair_shared::records);
     left.keys = shared_word(pair_shared::keys);
-    bool has_journal = false, is_sound = true;
-    if (Failure failure = find_journal(has_journal, is_sound)) return failure;
-    if (has_journal && is_sound) is_sound = check_journal(left);
+    bool is_sound = true;
+    if (journal_.find(file_bytes_, is_sound, read_only_)) {
+        is_sound = is_sound && check_journal(left);
+        if (journal_.failure()) return journal_.failure();
+    }
     if (!is_sound) return {errc::corrupt, "the journal that a killed process left is none of a store"};
     const std::uint64_t end = shared_word(pair_shared::durable_end);
     const std::uint64_t generation = shared_word(pair_shared::durable_generation);
@@ -80,18 +82,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_left(const Superblock
         (left.void_epoch <= counting.durable_epoch || is_newer_generation(generation, counting.generation));
     if (good && !check_fields(left)) return {};
     return {errc::corrupt, "what a killed process left in the shared area contradicts itself"};
-}
-
-/// Nobody changes the journal under a writing handle that looks for it. Under a read-only one anybody may: it takes a
-/// copy, which is the dead one's if nobody has opened the file before it was complete.
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::find_journal(bool& has_journal, bool& is_sound) {
-    has_journal = journal_.find(file_bytes_, is_sound);
-    if (!has_journal || !is_sound || !read_only_) return {};
-    if (Failure failure = journal_.capture(file_)) return failure;
-    const bool is_over = stamps_.is_mapped() &&
-                         stamps_.watch_word(pair_shared::opening) != view_opening_.load(std::memory_order_relaxed);
-    return is_over ? others_write() : Failure{};
 }
 
 /// Images may go to index slots, to the words of the shared area that changes keep there, which `left` takes over, and
@@ -110,14 +100,31 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::check_journal(Superblock& left
     const bool is_behind = journal_.place() != pair_shared::journal;
     if (!good || end > file_bytes_ || (is_behind && end > journal_.place())) return false;
     journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t) {
-        const bool index = offset >= layout::index_offset && offset + bytes <= layout::records_offset &&
-                           bytes == layout::link_bytes && (offset - layout::index_offset) % layout::link_bytes == 0;
-        const bool word = bytes == 8 && (offset == pair_shared::live_end || offset == pair_shared::records ||
-                                         offset == pair_shared::keys || offset == pair_shared::void_epoch);
-        const bool record = offset >= pair_layout::records_offset && offset + bytes <= end;
-        good = good && (index || word || record);
+        good = good && is_place_of_image(offset, bytes, end);
     });
-    return good;
+    return good && !journal_.failure();
+}
+
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::is_place_of_image(std::uint64_t offset, std::uint64_t bytes,
+                                                                    std::uint64_t end) noexcept {
+    const bool index = offset >= layout::index_offset && offset + bytes <= layout::records_offset &&
+                       bytes == layout::link_bytes && (offset - layout::index_offset) % layout::link_bytes == 0;
+    const bool word = bytes == 8 && (offset == pair_shared::live_end || offset == pair_shared::records ||
+                                     offset == pair_shared::keys || offset == pair_shared::void_epoch);
+    return index || word || (offset >= pair_layout::records_offset && offset + bytes <= end);
+}
+
+/// What `find` found, if it is one. Under a read-only handle it can have become another since: its images go where
+/// images may go, and the view that they are in is over.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::apply_journal() noexcept {
+    Superblock left;
+    left.durable_end = shared_word(pair_shared::live_end);
+    if (!check_journal(left)) return false;
+    journal_.apply_while(
+        [&](std::uint64_t offset, std::uint64_t bytes) { return is_place_of_image(offset, bytes, left.durable_end); });
+    return true;
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>

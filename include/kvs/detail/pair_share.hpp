@@ -85,12 +85,7 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 bool PairEngine<KeyLen, Sharing, Form, Platform>::finish_journal() noexcept {
     bool is_sound = true;
-    if (!journal_.find(file_bytes_, is_sound)) return true;
-    Superblock left;
-    left.durable_end = shared_word(pair_shared::live_end);
-    if (!is_sound || !check_journal(left)) return false;
-    journal_.apply();
-    return true;
+    return !journal_.find(file_bytes_, is_sound) || (is_sound && apply_journal());
 }
 
 /// [lost] The others must not build upon what was done to a page that only this process has.
@@ -106,9 +101,8 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noex
     auto& self = *static_cast<PairEngine*>(engine);
     constexpr std::uint64_t nap = 50'000;    // nanoseconds
     if (self.has_lost_page()) return false;  // the counter may have been on it
-    if (self.read_only_) {
-        self.help_view();
-    } else if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) {
+    if (self.read_only_) return self.help_view();
+    if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) {
         Platform::sleep(nap);
     } else {
         const Guard<WriterLock> one_writer(self.writers_);

@@ -25,8 +25,10 @@
 #ifndef KVS_DETAIL_PAIR_VIEW_HPP
 #define KVS_DETAIL_PAIR_VIEW_HPP
 
+#include <cerrno>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 
 #include <kvs/detail/pair_engine.hpp>
 
@@ -68,10 +70,15 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::renew_view(const ViewNote& noted) const {
     const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
     if (has_lost_page()) return lost_page();
+    if (const Failure failure = std::exchange(orphan_failure_, {})) return failure;
     if (is_still(noted)) return {};
     if (view_.load(std::memory_order_relaxed) != noted.number) return {};  // another thread has made one
     // The view is a picture of the file, kept; the object that callers see is none the different.
-    return const_cast<PairEngine&>(*this).make_view();
+    Failure failure;
+    std::error_code no_memory;
+    const bool is_made = guarded(no_memory, [&] { return failure = const_cast<PairEngine&>(*this).make_view(); });
+    if (is_made || failure) return failure;
+    return system_failure("there is no memory for a look at what others did to the file", ENOMEM, false);
 }
 
 /// Makes views until one was made without anybody opening the file meanwhile.
@@ -89,13 +96,13 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::make_view() {
         }
         const bool has_stamps = stamps_.is_mapped();
         const std::uint64_t opening = has_stamps ? stamps_.watch_word(pair_shared::opening) : 0;
-        view_opening_.store(opening, std::memory_order_relaxed);
         ViewKind kind = ViewKind::at_rest;
         if (Failure failure = look_for_writers(kind)) return failure;
         Failure failure = fill_view(kind);
         // A file that was being created when this began has its stamps by now.
         if (!has_stamps && file_bytes_ >= pair_layout::records_offset) continue;
         if (has_stamps && stamps_.watch_word(pair_shared::opening) != opening) continue;
+        view_opening_.store(opening, std::memory_order_relaxed);
         view_kind_.store(kind, std::memory_order_relaxed);
         is_view_good_.store(!failure, std::memory_order_relaxed);
         return failure;
@@ -168,16 +175,17 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::join_live() {
     return {};
 }
 
-/// A reader waits for an odd counter. In a view that is over it would wait for ever: its writer may have died since,
-/// and in a private mapping nobody evens it.
+/// A reader waits for an odd counter. In a view that is over, or could not be made, it would wait for ever: its writer
+/// may have died since, and in a private mapping nobody evens it. False: it waits in vain.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::help_view() noexcept {
+bool PairEngine<KeyLen, Sharing, Form, Platform>::help_view() noexcept {
     constexpr std::uint64_t nap = 50'000;  // nanoseconds
-    if (is_view_over()) return replace_view();
+    if (!is_view_good_.load(std::memory_order_relaxed) || is_view_over()) return replace_view();
     const unsigned owner = WriterLock::owner_of(stamps_.watch_word(pair_shared::lock));
-    if (view_kind_.load(std::memory_order_relaxed) != ViewKind::live || owner == 0 || !is_owner_dead(this, owner))
-        return Platform::sleep(nap);
-    adopt_orphan();
+    if (view_kind_.load(std::memory_order_relaxed) == ViewKind::live && owner != 0 && is_owner_dead(this, owner))
+        return adopt_orphan();
+    Platform::sleep(nap);
+    return true;
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
@@ -190,47 +198,51 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::is_view_over() const noexcept 
 /// For a reader in the middle of an operation, which will be repeated. If no view can be had, it at least gets counters
 /// that are even; why there is none, the repetition says.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::replace_view() noexcept {
+bool PairEngine<KeyLen, Sharing, Form, Platform>::replace_view() noexcept {
     const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
-    if (!is_view_over() && is_view_good_.load(std::memory_order_relaxed)) return;  // another thread did
+    if (is_view_good_.load(std::memory_order_relaxed) && !is_view_over()) return true;  // another thread did
     std::error_code no_view;
-    if (guarded(no_view, [&] { return make_view(); })) return;
-    if (!map_view(true)) versions_.make_even();
+    if (guarded(no_view, [&] { return make_view(); })) return true;
+    if (map_view(true)) return false;
+    versions_.make_even();
+    return true;
 }
 
-/// Finishes a dead writer's work in memory of this process. Whoever does it in the file changes the lock word.
+/// Finishes a dead writer's work in memory of this process. Whoever does it in the file changes the lock word: then the
+/// view is over at once, whatever it is like.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::adopt_orphan() noexcept {
+bool PairEngine<KeyLen, Sharing, Form, Platform>::adopt_orphan() noexcept {
     const Guard<typename Platform::Mutex> one_at_a_time(renewing_);
-    if (view_kind_.load(std::memory_order_relaxed) != ViewKind::live) return;  // another thread did
+    if (view_kind_.load(std::memory_order_relaxed) != ViewKind::live) return true;  // another thread did
     const std::uint64_t word = stamps_.watch_word(pair_shared::lock);
     const unsigned owner = WriterLock::owner_of(word);
-    if (owner == 0 || !is_owner_dead(this, owner)) return;
+    if (owner == 0 || !is_owner_dead(this, owner)) return true;
     const ViewChange change(view_);
-    std::error_code no_copy;
-    bool has_journal = false, is_sound = true;
-    const bool is_good =
-        !map_view(true) && !refresh_size() && guarded(no_copy, [&] { return find_journal(has_journal, is_sound); });
-    // A copy that was made while others went on is none: the lock word says so, to `is_still` too.
-    if (is_good && has_journal && is_sound && stamps_.watch_word(pair_shared::lock) == word) {
-        Superblock left;
-        left.durable_end = shared_word(pair_shared::live_end);
-        if (check_journal(left)) journal_.apply();
+    Failure failure = map_view(true);
+    const bool is_private = !failure;
+    if (!failure) failure = refresh_size();
+    bool is_sound = true;
+    if (!failure && journal_.find(file_bytes_, is_sound, true) && is_sound) {
+        apply_journal();
+        failure = journal_.failure();
     }
-    if (is_good) {
+    if (is_private) {
         versions_.make_even();
         Superblocks<Region>(region_).mend(true);
     }
     orphaned_lock_.store(word, std::memory_order_relaxed);
     view_kind_.store(ViewKind::orphaned, std::memory_order_relaxed);
-    if (!is_good) is_view_good_.store(false, std::memory_order_relaxed);
+    if (failure) is_view_good_.store(false, std::memory_order_relaxed);
+    // Told by the operation that waits here, or it would try again and again; of a view that is over it is nothing.
+    if (failure && !is_view_over()) orphan_failure_ = failure;
+    return is_private;
 }
 
 /// What `undisturbed` does between two attempts: waits for the writer, finishes a dead one's work, or renews the view.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::await_quiet(const ViewNote& noted, bool is_writing) const {
     constexpr std::uint64_t nap = 1'000'000;  // nanoseconds
-    if (is_writing) const_cast<PairEngine&>(*this).help_view();
+    if (is_writing) static_cast<void>(const_cast<PairEngine&>(*this).help_view());
     if (!is_still(noted)) return renew_view(noted);
     if (noted.kind == ViewKind::live) Platform::sleep(nap);
     return {};

@@ -165,7 +165,7 @@ public:
     // ---- changing: seed_change.hpp ---------------------------------------------------------------------------------
 
     Failure put(const KeyType& key, const Encoded& value) noexcept;
-    /// The short way of a change: puts a number in place of one of as many bytes, found before, that nothing else has
+    /// The short way of a change: puts a number in place of one of the same type, found before, that nothing else has
     /// to be done for. False says nothing: take the long way, whatever was done.
     template <unsigned Bytes>
     bool put_exact(const KeyType& key, Type type, std::uint64_t bits) noexcept;
@@ -479,9 +479,10 @@ private:
     static Failure flush_file(void* engine) noexcept {
         auto& self = *static_cast<SeedEngine*>(engine);
         if (Failure failure = self.unless_lost({})) return failure;
+        // In this order: no lock is held, and somebody may make the file longer in between.
+        const std::uint64_t live_end = self.live_end_.load(std::memory_order_acquire);
         std::uint64_t bytes = 0;
         if (Failure failure = self.file_.size(bytes)) return failure;
-        const std::uint64_t live_end = self.live_end_.load(std::memory_order_relaxed);
         if (bytes < live_end)
             return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
                     Fact::of_bytes(bytes)};
