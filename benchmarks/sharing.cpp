@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <kvs/kvs.hpp>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -53,6 +57,26 @@ double time_gets(const Store& store, unsigned passes) {
     return nanoseconds_since(start) / passes / key_count;
 }
 
+/// Keeps the calling thread on the first or the second processor that this program may use, so that two threads are not
+/// put on one: what is asked is how the library behaves, not the scheduler. Elsewhere than on Linux it does nothing.
+void keep_on_processor([[maybe_unused]] int which) {
+#if defined(__linux__)
+    static const cpu_set_t allowed = [] {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        sched_getaffinity(0, sizeof set, &set);
+        return set;
+    }();
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(cpu, &allowed) && which-- == 0) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            sched_setaffinity(0, sizeof one, &one);
+        }
+#endif
+}
+
 template <class Store>
 void fill(Store& store) {
     for (const auto& [key, value] : workload().inserted) store.set(key, value);
@@ -81,26 +105,29 @@ void compare_sets(unsigned rounds, unsigned passes) {
 }
 
 void compare_readers(unsigned rounds, unsigned passes) {
+    keep_on_processor(0);
     const kvs_test::TempDir dir;
     kvs::Store<32> store(dir.file(), manual);
     fill(store);
     std::vector<double> one, two, beside_writer;
     for (unsigned i = 0; i < rounds; ++i) {
         one.push_back(time_gets(store, passes));
-        // Both begin together, when the second has a processor and has met the store.
+        // Both begin together, when both have met the store.
         std::latch ready(2);
-        const auto read = [&] {
+        const auto read = [&](int processor) {
+            keep_on_processor(processor);
             time_gets(store, 1);
             ready.arrive_and_wait();
             return time_gets(store, passes);
         };
         double other = 0;
-        std::thread second([&] { other = read(); });
-        const double mine = read();
+        std::thread second([&] { other = read(1); });
+        const double mine = read(0);
         second.join();
         two.push_back((mine + other) / 2);
         std::atomic<bool> stop{false};
         std::thread writer([&] {
+            keep_on_processor(1);
             while (!stop) time_sets(store, 1);
         });
         beside_writer.push_back(time_gets(store, passes));
