@@ -278,7 +278,7 @@ private:
         std::uint32_t bucket;
         std::uint64_t link;
     };
-    static constexpr std::uint64_t superblocks = 266240, shared_area = 282624, counters = 286720, journal_room = 290816,
+    static constexpr std::uint64_t superblocks = 266240, shared_area = 282624, counters = 283648, journal_room = 286720,
                                    records_start = 380928;
 
     static std::uint64_t page_at(unsigned page) { return superblocks + 4096 * std::uint64_t{page % 4}; }

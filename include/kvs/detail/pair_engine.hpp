@@ -923,9 +923,9 @@ private:
     void make_usable() noexcept;
     void count_used_lengths() noexcept;
     bool has_stamp() const noexcept;
-    /// Layout 1 of the shared area, the size of a word and, by its place, the order of bytes.
+    /// Layout 2 of the shared area, the size of a word and, by its place, the order of bytes.
     static constexpr std::uint64_t stamp_word() noexcept {
-        return 0x4b56530100000000u | std::uint64_t{sizeof(void*)} << 16 | 1;
+        return 0x4b56530100000000u | std::uint64_t{sizeof(void*)} << 16 | 2;
     }
 
     Failure foreign_stamp() const noexcept {

@@ -103,11 +103,12 @@ inline constexpr std::uint64_t waits_for_change = 2;
 
 inline constexpr std::uint64_t pending_any = 1;
 
-inline constexpr std::uint64_t counters = shared_offset + page_bytes;  ///< u32[256]
-inline constexpr std::uint32_t counter_count = 256;                    ///< as many as a `Hint` can tell apart
-inline constexpr std::uint64_t journal = counters + page_bytes;
+/// On the page of the words, so that a change of one value dirties one page here.
+inline constexpr std::uint64_t counters = shared_offset + 1024;  ///< u32[256]
+inline constexpr std::uint32_t counter_count = 256;              ///< as many as a `Hint` can tell apart
+inline constexpr std::uint64_t journal = shared_offset + page_bytes;
 /// Room for any change of one key: a key, a slot of 64 KiB, and some words.
-inline constexpr std::uint64_t journal_bytes = 22 * page_bytes;
+inline constexpr std::uint64_t journal_bytes = 23 * page_bytes;
 inline constexpr std::uint64_t end = journal + journal_bytes;
 }  // namespace shared
 
