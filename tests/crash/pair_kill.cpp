@@ -36,7 +36,7 @@ void finish(const Lab<Store>& lab) {
 
 TEST_CASE("a store killed between any two stores: all sequences of three operations", "[pair_kill]") {
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(3, 1), kills());
-    every_sequence(lab, 3);
+    every_sequence(lab, kvs_test::is_short() ? 2 : 3);
     finish(lab);
 }
 
