@@ -18,6 +18,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
@@ -43,11 +44,12 @@ std::string contents_of(const std::string& path) {
 struct Meddled : kvs::detail::NativePlatform {
     static inline int countdown = 0;
     static inline std::function<void()> meanwhile;
-    static inline bool fails = false;  // reads and flushes
+    static inline bool fails = false;  // reads of the journal, and flushes
 
     static int read(File file, void* to, std::size_t bytes, std::uint64_t offset, std::size_t& done) noexcept {
         done = 0;
-        return fails ? EIO : kvs::detail::NativePlatform::read(file, to, bytes, offset, done);
+        const bool is_journal = offset >= kvs::detail::pair_layout::shared::journal;
+        return fails && is_journal ? EIO : kvs::detail::NativePlatform::read(file, to, bytes, offset, done);
     }
     static int flush(File file) noexcept { return fails ? EIO : kvs::detail::NativePlatform::flush(file); }
     static void on_store(const std::byte*, std::size_t) noexcept {
@@ -61,7 +63,19 @@ std::uint64_t shared_word(const std::string& path, std::uint64_t offset) {
     return word;
 }
 
-/// A process sets three keys at once, and dies where they are written down and none of them is in its place.
+/// More than is read of a journal at a time.
+void set_long_values(auto& batch, const auto& value) {
+    for (int i = 0; i < 20; ++i) batch.set("long" + std::to_string(i), value);
+}
+/// Words that look like the heads of images, far behind the end of the file.
+std::vector<std::byte> heads() {
+    constexpr std::uint64_t head = std::uint64_t{1} << 62 | 8;
+    std::vector<std::byte> all(290);
+    for (std::size_t at = 0; at + 8 <= all.size(); at += 8) std::memcpy(all.data() + at, &head, 8);
+    return all;
+}
+
+/// A process sets many keys at once, and dies where they are written down and none of them is in its place.
 void die_with_a_journal(const std::string& path) {
     using kvs::detail::pair_layout::shared::journal_valid;
     static int first = 1;  // of the stores at which it may be so
@@ -69,12 +83,14 @@ void die_with_a_journal(const std::string& path) {
         const pid_t child = ::fork();
         if (child == 0) {
             kvs::Store<16, Meddled> s(path, manual);
-            for (const char* key : {"a", "b", "c"}) s.set(key, 1);  // whole, and not by the journal
+            for (const char* key : {"a", "b", "c"}) s.set(key, 1);  // records, so that the journal has slots
+            set_long_values(s, std::string(300, 'o'));
             s.sync();
             Meddled::countdown = store;
             Meddled::meanwhile = [] { ::_exit(0); };
             s.batch([](auto& batch) {
                 for (const char* key : {"a", "b", "c"}) batch.set(key, 2);
+                set_long_values(batch, std::string(300, 'n'));
             });
             ::_exit(1);
         }
@@ -84,12 +100,10 @@ void die_with_a_journal(const std::string& path) {
     }
 }
 
-/// Where the journal had offsets, it has text now.
+/// Where the journal had the heads of images, it has others now.
 void write_over_the_journal(kvs::Store<16>& writer) {
     for (const char* key : {"a", "b", "c"}) writer.set(key, 3);
-    writer.batch([](auto& batch) {
-        for (const char* key : {"d", "e", "f"}) batch.set(key, std::string(300, 'Z'));
-    });
+    writer.batch([](auto& batch) { set_long_values(batch, heads()); });
 }
 
 /// A read-only handle looks at what a dead writer left, and at one of the stores to its private mapping a writer
@@ -117,7 +131,10 @@ std::string meddle(int store, bool is_open) {
     wrong.unless(first == (is_reached ? 3 : 2), "the first read");
     for (const char* key : {"a", "b", "c"})
         wrong.unless(reader->get<int>(key) == (is_reached ? 3 : 2), std::string("key ") + key);
-    if (is_reached) wrong.unless(reader->get<std::string>("f") == std::string(300, 'Z'), "key f");
+    if (is_reached)
+        wrong.unless(reader->get<std::vector<std::byte>>("long19") == heads(), "a long value");
+    else
+        wrong.unless(reader->get<std::string>("long19") == std::string(300, 'n'), "a long value");
     return wrong.text().empty() && !is_reached ? "no such store" : wrong.text();
 }
 
