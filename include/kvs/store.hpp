@@ -791,6 +791,15 @@ private:
             detail::Encoded encoded;
             detail::ignore(detail::Codec<T>::encode(value, encoded));  // of a scalar it cannot fail
             return core_ != nullptr && core_->engine.template put_exact<sizeof(T)>(key, encoded.type, encoded.bits);
+        } else if constexpr (std::is_same_v<T, Value>) {
+            if (core_ == nullptr || value.type() >= Type::ascii) return false;
+            const detail::Encoded encoded = value.encoded();
+            switch (detail::layout::length_of_number(encoded.type)) {
+                case 0: return core_->engine.template put_exact<1>(key, encoded.type, encoded.bits);
+                case 1: return core_->engine.template put_exact<2>(key, encoded.type, encoded.bits);
+                case 2: return core_->engine.template put_exact<4>(key, encoded.type, encoded.bits);
+                default: return core_->engine.template put_exact<8>(key, encoded.type, encoded.bits);
+            }
         } else {
             return false;
         }

@@ -79,6 +79,11 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::finish_for_dead() noexcept {
     const bool is_torn = superblocks.bad_pages(0) + superblocks.bad_pages(1) != 0;
     if (is_torn) superblocks.mend(true);
     if (make_sure(is_torn)) poison();
+    // It may have died behind a superblock that says "not clean", before it said so here: who closes then has to know.
+    Superblock counting;
+    unsigned copy = 0;
+    if (shared_word(pair_shared::in_use) == 0 && superblocks.read_counting(counting, copy) && !counting.clean)
+        region_.publish_word(pair_shared::in_use, 1);
 }
 
 /// False if what the dead one left is no journal.
