@@ -147,7 +147,7 @@ public:
     // ---- reading ---------------------------------------------------------------------------------------------------
 
     /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
-    /// says nothing: take the long way. Inlined, and as good as without a call, so that its caller needs no stack.
+    /// says nothing: take the long way. Inlined, and as good as without a call, so that its caller needs little stack.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (key.problem() != errc{} || !has_short_way_) [[unlikely]]
