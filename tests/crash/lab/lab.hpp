@@ -211,7 +211,9 @@ class Lab {
 public:
     using Key = typename Store::key_type;
 
-    Lab(std::string name, std::vector<std::string> keys, Effort wanted) : effort(wanted), name_(std::move(name)) {
+    /// `only`: as `KVS_CRASH`.
+    Lab(std::string name, std::vector<std::string> keys, Effort wanted, std::string only = {})
+        : effort(wanted), name_(std::move(name)), only_(std::move(only)) {
         for (const std::string& key : keys) keys_.emplace_back(std::string_view(key));
         if (const char* text = std::getenv("KVS_CRASH")) only_ = text;
         trace_ = std::getenv("KVS_CRASH_TRACE") != nullptr;
@@ -506,6 +508,7 @@ private:
                                                     {clear, set(0, 0)},
                                                     {erase(1), sync, set(2, 0)}};
         first_op_ = SIZE_MAX;
+        disk().number = chance;  // else a replay, which looks at more, would draw other numbers from here on
         disk().locks.clear();
         if (effort.survivor) hold_for_survivor();
         try {
@@ -1017,6 +1020,7 @@ private:
         try {
             const unsigned variants = everything ? 2 : 1;
             for (unsigned variant = 0; variant < variants; ++variant) {
+                if (variant != 0) disk().store_file().load(*now_);  // the survivor before it changed the file
                 State found{};
                 {
                     std::optional<Store> store;
