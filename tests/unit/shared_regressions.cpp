@@ -57,6 +57,25 @@ struct Meddled : kvs::detail::NativePlatform {
     }
 };
 
+/// The first question whether a writer is dead is answered when two threads have asked it, and the mapping that is made
+/// next fails.
+struct Crowded : kvs::detail::NativePlatform {
+    static inline std::atomic<int> to_come = 0;
+    static inline std::atomic<bool> fails = false;
+
+    static int lock_of_others(File file, std::uint64_t byte, Lock& mode) noexcept {
+        if (byte > kvs::detail::pair_layout::owner_locks && to_come > 0) {
+            --to_come;
+            while (to_come > 0) std::this_thread::yield();
+        }
+        return kvs::detail::NativePlatform::lock_of_others(file, byte, mode);
+    }
+    static int map_again(File file, std::size_t bytes, bool is_private, std::byte* base) noexcept {
+        if (fails.exchange(false)) return ENOMEM;
+        return kvs::detail::NativePlatform::map_again(file, bytes, is_private, base);
+    }
+};
+
 std::uint64_t shared_word(const std::string& path, std::uint64_t offset) {
     std::uint64_t word = 0;
     std::memcpy(&word, contents_of(path).data() + offset, sizeof word);
@@ -275,6 +294,36 @@ TEST_CASE("a read-only handle that cannot read a dead writer's journal says so, 
     CHECK(reader.get<int>("a") == 2);
     CHECK(writer.get<int>("a") == 2);
     CHECK(reader.get<int>("b") == 2);
+}
+
+// Of two threads that waited for a dead writer, one could not make a view of its own and said so. The other saw that
+// the view was not live any more and waited in what was there, in which nobody evens the counters.
+TEST_CASE("a thread does not wait in a view that another could not make", "[shared][regression][threads]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    kvs::Store<16> writer(path, manual);
+    writer.set("e", 0);
+    for (int round = 0; round < 20; ++round) {
+        const kvs::Store<16, Crowded> reader(path, reading);
+        die_with_a_journal(path);
+        Crowded::to_come = 2;
+        Crowded::fails = true;
+        std::atomic<int> values = 0;
+        std::atomic<int> errors = 0;
+        const auto read = [&] {
+            std::error_code error;
+            const auto value = reader.get<int>("a", error);
+            if (error == kvs::errc::io_error) ++errors;
+            if (value == 2) ++values;
+        };
+        std::thread other(read);
+        read();
+        other.join();
+        CHECK(values + errors == 2);
+        CHECK_FALSE(Crowded::fails);
+        CHECK(reader.get<int>("a") == 2);
+        CHECK(writer.get<int>("a") == 2);
+    }
 }
 
 // A view that was over, and could not be made anew because another program had the file for itself, was waited in when
