@@ -69,6 +69,21 @@ TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]"
     finish(lab);
 }
 
+// Each unit size for itself, so that none of its images is left out because a coarser one made the same.
+TEST_CASE("the power fails at any moment: long random workloads, units of one size", "[pair_power]") {
+    constexpr std::uint64_t wanted = 5'000'000;                                  // images, in a long run
+    constexpr std::uint64_t enough[unit_sizes.size()] = {1500, 1200, 500, 330};  // workloads for that
+    for (std::size_t unit = 0; unit < unit_sizes.size(); ++unit) {
+        Effort effort = cuts(100, 4000);
+        effort.coarsest = effort.finest = unit;
+        Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8of" + std::to_string(unit_sizes[unit]),
+                                                           chosen_keys<8>(4, 3), effort);
+        random_sequences(lab, kvs_test::rounds(3, enough[unit]), 40);
+        finish(lab);
+        CHECK(lab.figures.power[unit] > (kvs_test::is_long() ? wanted : 100));
+    }
+}
+
 TEST_CASE("the power fails at any moment: the checksum XXH3", "[pair_power]") {
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared, kvs::Xxh3>> lab("8x", chosen_keys<8>(4, 3), cuts(100, 1000));
     every_sequence(lab, 1);

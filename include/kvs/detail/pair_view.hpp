@@ -6,8 +6,7 @@
 //              recovered by the same code as for a writing handle. The file is unchanged.
 //   live       others share it: the file itself, read like any reader does (version_table.hpp).
 //   orphaned   the writer died between two stores and nobody has come yet to finish its work: a private mapping in
-//   which
-//              this handle does that for itself. Good as long as the lock word names the dead.
+//              which this handle does that for itself. Good as long as the lock word names the dead.
 //
 // The opening stamp in the file, another number after every open by a handle that was alone, tells when a view is over.
 // It is noted before the view is made, and looked at after each operation, always in the file itself: a private mapping

@@ -40,8 +40,7 @@ namespace kvs_test::lab {
 
 namespace layout = kvs::detail::pair_layout;
 
-// ---- what a store holds
-// ------------------------------------------------------------------------------------------------
+// ---- what a store holds ---------------------------------------------------------------------------------------------
 
 /// Every value that a workload writes has a number of its own, so that a state tells which operations it holds.
 inline constexpr std::size_t most_keys = 8;
@@ -147,8 +146,7 @@ struct Timeline {
     std::size_t first = 0;  ///< cuts before this event are somebody else's
 };
 
-// ---- figures
-// -------------------------------------------------------------------------------------------------------------
+// ---- figures --------------------------------------------------------------------------------------------------------
 
 inline constexpr std::array<std::uint64_t, 4> unit_sizes{4096, 512, 64, 8};
 
@@ -172,6 +170,8 @@ struct Effort {
     unsigned nest_one_in = 64;            ///< images
     bool kills = true;
     bool power = true;
+    std::size_t coarsest = 0;  ///< of `unit_sizes`: the first and the last that are mixed
+    std::size_t finest = unit_sizes.size() - 1;
     bool sync_each = false;  ///< every acknowledged operation is on the device
     bool survivor = false;   ///< another handle has the file open and goes on; kills only
 };
@@ -202,8 +202,7 @@ struct Abort : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// ---- the laboratory
-// ------------------------------------------------------------------------------------------------------
+// ---- the laboratory -------------------------------------------------------------------------------------------------
 
 /// For one type of store. `Store` is one on `LabPlatform`.
 template <class Store>
@@ -602,7 +601,7 @@ private:
     void each_unit_size(const std::string& id, const Window& window) {
         disk().store_file().load(*window.durable);
         const std::size_t images = window.depth > 1 ? effort.nested_images : effort.images_per_window;
-        for (std::size_t i = 0; i < unit_sizes.size(); ++i) {
+        for (std::size_t i = effort.coarsest; i <= effort.finest; ++i) {
             const std::string name = id + "@p" + std::to_string(window.end) + "." + std::to_string(unit_sizes[i]);
             if (!only_.empty() && only_ != id && only_.rfind(name + ".", 0) != 0 && id.rfind(only_, 0) != 0) continue;
             mix_units(name, window, i, images);
@@ -1184,8 +1183,7 @@ private:
     std::unordered_map<std::uint16_t, kvs::Value> continued_;
 };
 
-// ---- workloads
-// -----------------------------------------------------------------------------------------------------------
+// ---- workloads ------------------------------------------------------------------------------------------------------
 
 /// Calls `use` with every sequence of 1 to `longest` operations of the alphabet.
 inline void each_sequence(const Ops& alphabet, std::size_t longest, const std::function<void(const Ops&)>& use) {
