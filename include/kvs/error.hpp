@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -205,8 +206,9 @@ inline std::string describe(const Failure& failure, std::string_view path, std::
 #endif
 }
 
-/// Runs `operation`, which returns a `Failure`, for a twin that must not throw: its result, or that memory ran out,
-/// becomes a code. True if all went well.
+/// Runs `operation`, which returns a `Failure`, for a twin that must not throw: its result becomes a code, and so does
+/// what a function of the caller throws in it: the code of a `std::system_error`, `not_enough_memory`, or of all else
+/// `operation_canceled`. True if all went well.
 template <class Operation>
 bool guarded(std::error_code& error, Operation operation) noexcept {
 #if KVS_EXCEPTIONS
@@ -221,8 +223,10 @@ bool guarded(std::error_code& error, Operation operation) noexcept {
 #if KVS_EXCEPTIONS
     } catch (const std::system_error& e) {
         error = e.code();
-    } catch (...) {
+    } catch (const std::bad_alloc&) {
         error = std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+        error = std::make_error_code(std::errc::operation_canceled);
     }
 #endif
     return false;

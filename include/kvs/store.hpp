@@ -471,58 +471,86 @@ public:
     /// fails with `in_use` if others write without a pause. Stores with `AbBackup` only.
     template <class Function>
     auto view(Function&& function) const {
-        static_assert(detail::has_pairs<Policies>,
-                      "kvs::Store::view: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
-                      "out.");
-        check(check_open());
-        check(core_->engine.check_process());
-        using Result = std::invoke_result_t<Function&, const BasicStore&>;
-        if constexpr (std::is_void_v<Result>)
-            core_->engine.view([&] { return function(*this), true; });
-        else
-            return core_->engine.view([&]() -> Result { return function(*this); });
+        if constexpr (std::is_void_v<ViewResult<Function>>) {
+            check(look([&] { function(*this); }));
+        } else {
+            std::optional<ViewResult<Function>> result;
+            check(look([&] { result.emplace(function(*this)); }));
+            return std::move(*result);
+        }
+    }
+    /// The same; a value-initialised result goes with an error, which an exception of the function is one of.
+    template <class Function>
+    auto view(Function&& function, std::error_code& error) const noexcept {
+        if constexpr (std::is_void_v<ViewResult<Function>>) {
+            detail::guarded(error, [&] { return look([&] { function(*this); }); });
+        } else {
+            std::optional<ViewResult<Function>> result;
+            const auto take = [&] { result.emplace(function(*this)); };
+            if (!detail::guarded(error, [&] { return look(take); })) result.emplace();
+            return std::move(*result);
+        }
     }
 
     /// A number that rises with every change of the store, by any thread or process; a sync is none. Comparable as long
     /// as some handle has the store open. O(1). Stores with `AbBackup` only.
     std::uint64_t version() const {
-        static_assert(detail::has_pairs<Policies>, "kvs::Store::version: leave kvs::NoBackup out.");
-        check(check_open());
-        check(core_->engine.check_process());
-        const std::uint64_t version = core_->engine.version();
-        check(unless_lost({}));
+        std::uint64_t version = 0;
+        check(read_version(version));
         return version;
+    }
+    /// The same; 0 goes with an error.
+    std::uint64_t version(std::error_code& error) const noexcept {
+        std::uint64_t version = 0;
+        return detail::guarded(error, [&] { return read_version(version); }) ? version : 0;
     }
 
     /// Sleeps until `version()` is not `seen`, at most for `timeout`, and returns it. Where the system has a futex
-    /// (Linux) nothing is polled, but by read-only handles, which look every 10 ms.
+    /// (Linux) nothing is polled, but by read-only handles, which look every 10 ms. Stores with `AbBackup` only.
     template <detail::Duration Span>
     std::uint64_t wait_for_change(std::uint64_t seen, const Span& timeout) const {
-        static_assert(detail::has_pairs<Policies>, "kvs::Store::wait_for_change: leave kvs::NoBackup out.");
-        check(check_open());
-        check(core_->engine.check_process());
-        const std::atomic<bool> never{false};
-        const std::uint64_t version = core_->engine.wait_for_change(seen, detail::nanoseconds_of(timeout), never);
-        check(unless_lost({}));
+        std::uint64_t version = 0;
+        check(await_version(seen, detail::nanoseconds_of(timeout), version));
         return version;
+    }
+    /// The same; 0 goes with an error.
+    template <detail::Duration Span>
+    std::uint64_t wait_for_change(std::uint64_t seen, const Span& timeout, std::error_code& error) const noexcept {
+        std::uint64_t version = 0;
+        const auto wait = [&] { return await_version(seen, detail::nanoseconds_of(timeout), version); };
+        return detail::guarded(error, wait) ? version : 0;
     }
 
     /// Calls `callback(const kvs::Change&)` whenever the key has another value than before, whoever set it, until the
     /// `Watch` that is returned ends. Called by a thread of the store, outside of all locks, one call at a time; it may
-    /// use the store, must not close it, and must not throw. Of changes that follow each other quickly, the last one is
-    /// told, with the value that was told before; registered defaults do not count. Fails with the key's errors, and
-    /// `io_error` if no thread can be started. Not with `Unshared`; stores with `AbBackup` only.
+    /// use the store, must not close it, and must not throw: an exception that leaves it ends the program. Of changes
+    /// that follow each other quickly, the last one is told, with the value that was told before; registered defaults
+    /// do not count. Fails with the key's errors, and `io_error` if no thread can be started. Not with `Unshared`;
+    /// stores with `AbBackup` only.
     template <class Callback>
     Watch watch(const key_type& key, Callback callback) {
         Watch watch;
-        check(watchers().watch(key, std::move(callback), watch), key);
+        check(begin_watch(watch, key, std::move(callback)), key);
+        return watch;
+    }
+    /// The same; a `Watch` of nothing goes with an error.
+    template <class Callback>
+    Watch watch(const key_type& key, Callback callback, std::error_code& error) noexcept {
+        Watch watch;
+        if (!detail::guarded(error, [&] { return begin_watch(watch, key, std::move(callback)); })) watch.stop();
         return watch;
     }
     /// The same for every key. Keeps a copy of all values; a change costs a look at 1/256 of them.
     template <class Callback>
     Watch watch_all(Callback callback) {
         Watch watch;
-        check(watchers().watch_all(std::move(callback), watch));
+        check(begin_watch_of_all(watch, std::move(callback)));
+        return watch;
+    }
+    template <class Callback>
+    Watch watch_all(Callback callback, std::error_code& error) noexcept {
+        Watch watch;
+        if (!detail::guarded(error, [&] { return begin_watch_of_all(watch, std::move(callback)); })) watch.stop();
         return watch;
     }
 
@@ -879,16 +907,54 @@ private:
             });
         return presence == detail::Presence::present ? same : presence == detail::Presence::absent && !wanted;
     }
-    auto& watchers() {
+    template <class Function>
+    using ViewResult = std::decay_t<std::invoke_result_t<Function&, const BasicStore&>>;
+
+    detail::Failure check_usable() const noexcept {
+        if (detail::Failure failure = check_open()) return failure;
+        return core_->engine.check_process();
+    }
+    template <class Function>
+    detail::Failure look(const Function& function) const {
+        static_assert(detail::has_pairs<Policies>,
+                      "kvs::Store::view: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
+                      "out.");
+        if (detail::Failure failure = check_usable()) return failure;
+        return core_->engine.view(function);
+    }
+    detail::Failure read_version(std::uint64_t& version) const noexcept {
+        static_assert(detail::has_pairs<Policies>, "kvs::Store::version: leave kvs::NoBackup out.");
+        if (detail::Failure failure = check_usable()) return failure;
+        version = core_->engine.version();
+        return unless_lost({});
+    }
+    detail::Failure await_version(std::uint64_t seen, std::uint64_t nanoseconds,
+                                  std::uint64_t& version) const noexcept {
+        static_assert(detail::has_pairs<Policies>, "kvs::Store::wait_for_change: leave kvs::NoBackup out.");
+        if (detail::Failure failure = check_usable()) return failure;
+        const std::atomic<bool> never{false};
+        version = core_->engine.wait_for_change(seen, nanoseconds, never);
+        return unless_lost({});
+    }
+    static constexpr void check_watchable() noexcept {
         static_assert(detail::has_pairs<Policies>,
                       "kvs::Store::watch: a store with kvs::NoBackup does not count its changes. Leave kvs::NoBackup "
                       "out.");
         static_assert(can_watch || !detail::has_pairs<Policies>,
                       "kvs::Store::watch: callbacks come from another thread. Write kvs::SharedThreads or "
                       "kvs::SharedProcesses in place of kvs::Unshared.");
-        check(check_open());
-        check(core_->engine.check_process());
-        return core_->watchers;
+    }
+    template <class Callback>
+    detail::Failure begin_watch(Watch& watch, const key_type& key, Callback callback) {
+        check_watchable();
+        if (detail::Failure failure = check_usable()) return failure;
+        return core_->watchers.watch(key, std::move(callback), watch);
+    }
+    template <class Callback>
+    detail::Failure begin_watch_of_all(Watch& watch, Callback callback) {
+        check_watchable();
+        if (detail::Failure failure = check_usable()) return failure;
+        return core_->watchers.watch_all(std::move(callback), watch);
     }
 
     detail::Failure remove(const key_type& key, bool& erased) noexcept {

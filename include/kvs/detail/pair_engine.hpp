@@ -248,11 +248,14 @@ public:
     /// Runs `function` while nobody changes anything: repeats it if somebody did, and after some attempts takes the
     /// writers' lock. A read-only handle has none, waits for a pause, and gives up after some tenths of a second.
     template <class Function>
-    auto view(const Function& function) const {
+    Failure view(const Function& function) const {
         constexpr int attempts = 16;
         constexpr int attempts_of_readers = 4000;
-        constexpr std::uint64_t nap = 50'000;            // nanoseconds
-        if constexpr (!has_versions) return function();  // of one thread: it is the one that would change something
+        constexpr std::uint64_t nap = 50'000;  // nanoseconds
+        if constexpr (!has_versions) {         // of one thread: it is the one that would change something
+            function();
+            return {};
+        }
         for (int i = 0; i < attempts || read_only_; ++i) {
             const ViewNote noted = note_view();
             const std::uint64_t changes = await_no_change();
@@ -260,8 +263,8 @@ public:
 #if KVS_EXCEPTIONS
             try {
 #endif
-                auto result = function();
-                if (is_quiet()) return result;
+                function();
+                if (is_quiet()) return {};
 #if KVS_EXCEPTIONS
             } catch (...) {
                 if (is_quiet()) throw;
@@ -269,13 +272,14 @@ public:
 #endif
             // By a note of now: the function's reads may have tried to make the view anew, in vain.
             if (read_only_ && !is_still(noted))
-                if (const Failure failure = renew_view(note_view())) raise(failure, path_);
-            if (i == attempts_of_readers) raise(others_write(), path_);
+                if (const Failure failure = renew_view(note_view())) return failure;
+            if (i == attempts_of_readers) return others_write();
             i < attempts ? Platform::yield() : Platform::sleep(nap);
         }
         const Guard<WriterLock> no_writer(writers_);
         const Viewer viewer(viewer_);
-        return function();
+        function();
+        return {};
     }
 
     // ---- changing: pair_change.hpp ---------------------------------------------------------------------------------
@@ -913,7 +917,6 @@ private:
     void read_place(const typename Platform::FileId& id) noexcept;
     void announce_opening() noexcept;
     Failure was_never_created(bool& answer);
-    Failure find_superblock(bool& found) const noexcept;
     Failure create(const Options& options);
     Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
     Failure check_fields(const Superblock& superblock) const noexcept;

@@ -182,7 +182,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::was_never_created(bool& ans
     }
     bool has_superblock = false;
     if (file_bytes_ == pair_layout::records_offset)
-        if (Failure failure = find_superblock(has_superblock)) return failure;
+        if (Failure failure = find_superblock(file_, has_superblock)) return failure;
     if (has_superblock) {
         if (Failure failure = map()) return failure;
         Superblock superblock;
@@ -190,21 +190,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::was_never_created(bool& ans
         if (Superblocks<Region>(region_).read_counting(superblock, copy) && superblock.records != 0) return {};
     }
     answer = true;
-    return {};
-}
-
-/// True if one of the pages may hold a superblock. Not through the mapping: a look at a hole of a full file system in
-/// memory is a bus error.
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::find_superblock(bool& found) const noexcept {
-    found = false;
-    for (unsigned page = 0; page < pair_layout::superblock_copies * pair_layout::superblock_twins; ++page) {
-        std::byte magic[8] = {};
-        std::size_t bytes = 0;
-        const std::uint64_t at = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
-        if (Failure failure = file_.read(magic, sizeof magic, at, bytes)) return failure;
-        found |= load_big_endian<8>(magic) == pair_layout::superblock::magic_word;
-    }
     return {};
 }
 
@@ -262,7 +247,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
     const auto weights = static_cast<std::uint32_t>(load_big_endian<4>(header + layout::weights_offset));
     bool is_paired = false;
     if (file_bytes_ >= pair_layout::records_offset)
-        if (Failure failure = find_superblock(is_paired)) return failure;
+        if (Failure failure = find_superblock(file_, is_paired)) return failure;
     if (!has_magic && !is_paired)
         return {errc::not_a_store,
                 "the file is of another program: it does not begin like a store",

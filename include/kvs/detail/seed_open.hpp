@@ -23,8 +23,8 @@
 #include <vector>
 
 #include <kvs/detail/open_file.hpp>
-#include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/seed_engine.hpp>
+#include <kvs/detail/superblock.hpp>
 
 namespace kvs::detail {
 
@@ -149,9 +149,9 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::check_header() {
     if (key_length != KeyLen)
         return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),
                 Fact::of_bytes(key_length)};
-    std::byte word[8] = {};
-    if (Failure failure = file_.read(word, sizeof word, pair_layout::superblocks_offset, bytes)) return failure;
-    if (bytes == sizeof word && load_big_endian<8>(word) == pair_layout::superblock::magic_word)
+    bool is_paired = false;
+    if (Failure failure = find_superblock(file_, is_paired)) return failure;
+    if (is_paired)
         return {errc::policy_mismatch, "the file was made with other policies",
                 Fact::of_text("kvs::NoBackup, the seed format"), Fact::of_text("kvs::AbBackup")};
     if (file_bytes_ < layout::records_offset)

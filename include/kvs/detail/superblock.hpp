@@ -11,9 +11,12 @@
 #ifndef KVS_DETAIL_SUPERBLOCK_HPP
 #define KVS_DETAIL_SUPERBLOCK_HPP
 
+#include <cstddef>
 #include <cstdint>
 
+#include <kvs/detail/memory.hpp>
 #include <kvs/detail/pair_layout.hpp>
+#include <kvs/error.hpp>
 
 namespace kvs::detail {
 
@@ -49,6 +52,21 @@ struct Superblock {
 /// Modulo 2^64, so that a forged generation near the end of the numbers is one like any other.
 constexpr bool is_newer_generation(std::uint64_t a, std::uint64_t b) noexcept {
     return a != b && a - b < std::uint64_t{1} << 63;
+}
+
+/// True if one of the pages may hold a superblock, so that the file is one of pairs: any of them can be damaged. Not
+/// through a mapping: a look at a hole of a full file system in memory is a bus error.
+template <class File>
+Failure find_superblock(const File& file, bool& found) noexcept {
+    found = false;
+    for (unsigned page = 0; page < pair_layout::superblock_copies * pair_layout::superblock_twins; ++page) {
+        std::byte magic[8] = {};
+        std::size_t bytes = 0;
+        const std::uint64_t at = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
+        if (Failure failure = file.read(magic, sizeof magic, at, bytes)) return failure;
+        found |= load_big_endian<8>(magic) == pair_layout::superblock::magic_word;
+    }
+    return {};
 }
 
 /// The words of a superblock, numbers and not yet bytes.
