@@ -37,15 +37,17 @@ enum class Call : unsigned {
     lock_of_others,
     map_again,
     start_thread,
+    boot_id,
+    mount_id,
 };
-inline constexpr unsigned call_count = 21;
+inline constexpr unsigned call_count = 23;
 
 inline const char* name_of(Call call) {
     constexpr const char* names[call_count] = {
-        "open",           "close",     "duplicate",       "size", "status", "status_of_path",
-        "allocate",       "find_hole", "resize",          "read", "write",  "rename",
-        "remove",         "flush",     "flush_directory", "map",  "unmap",  "lock",
-        "lock_of_others", "map_again", "start_thread"};
+        "open",           "close",     "duplicate",       "size",    "status",  "status_of_path",
+        "allocate",       "find_hole", "resize",          "read",    "write",   "rename",
+        "remove",         "flush",     "flush_directory", "map",     "unmap",   "lock",
+        "lock_of_others", "map_again", "start_thread",    "boot_id", "mount_id"};
     return names[static_cast<unsigned>(call)];
 }
 
@@ -235,6 +237,15 @@ struct Failing : Base {
     static int map_again(File file, std::size_t bytes, bool is_private, std::byte* base) noexcept {
         const int e = Faults::meet(Call::map_again);
         return e != 0 ? e : Base::map_again(file, bytes, is_private, base);
+    }
+
+    static int boot_id(std::uint64_t (&id)[2]) noexcept {
+        const int e = Faults::meet(Call::boot_id);
+        return e != 0 ? e : Base::boot_id(id);
+    }
+    static int mount_id(File file, std::uint64_t& id) noexcept {
+        const int e = Faults::meet(Call::mount_id);
+        return e != 0 ? e : Base::mount_id(file, id);
     }
 
     class Thread : public Base::Thread {

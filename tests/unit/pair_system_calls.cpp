@@ -4,6 +4,9 @@
 // the last completed sync. No descriptor, mapping, thread or file is left behind.
 #include <kvs/kvs.hpp>
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstddef>
 #include <exception>
 #include <filesystem>
@@ -17,6 +20,8 @@
 
 #include "../catch.hpp"
 #include "../support/campaign.hpp"
+#include "../support/child.hpp"
+#include "../support/expect_error.hpp"
 #include "../support/failing_platform.hpp"
 #include "../support/temp_dir.hpp"
 
@@ -249,4 +254,50 @@ TEST_CASE("every system call of a store of pairs fails, at every time", "[system
     INFO(lives << " lives, " << failures << " with errors");
     CHECK(failures >= 200);
     CHECK(met.size() >= 12);
+}
+
+// For want of a descriptor the machine was not asked which of its runs this is, and an open took that for another one:
+// what a killed process had set since the last sync was thrown away. Where the machine cannot tell, it is.
+TEST_CASE("a store is not opened while the system fails to tell where the file was last", "[system_calls][pairs]") {
+    const Call call = GENERATE(Call::boot_id, Call::mount_id);
+    const auto mode = GENERATE(kvs::Mode::open_existing, kvs::Mode::read_only);
+    INFO(kvs_test::name_of(call));
+    TempDir dir;
+    const std::string path = dir.file();
+    const kvs::Options manual{.sync = kvs::sync_manual};
+    Plain{path, manual}.set("k", 1);
+    CHECK(kvs_test::in_child([&] {
+              Plain s(path, manual);
+              s.set("k", 2);
+              ::_exit(0);
+              return std::string();
+          }) == "");
+    const kvs::Options options{.mode = mode, .sync = kvs::sync_manual};
+    for (const int error : {EMFILE, ENFILE, ENOMEM, EINTR}) {
+        Faults::restart({.call = call, .first = 1, .for_ever = true, .error = error});
+        kvs_test::expect_error(kvs::errc::io_error, {path}, [&] { Store(path, options); });
+    }
+    Faults::restart({.call = call, .first = 1, .error = EINTR});
+    {
+        const Store s(path, options);
+        CHECK(s.get<int>("k") == 2);
+        CHECK(s.recovery().outcome == kvs::Recovery::Outcome::killed);
+        Faults::restart({.call = call, .first = 1, .for_ever = true, .error = EMFILE});
+        if (mode != kvs::Mode::read_only)
+            kvs_test::expect_error(kvs::errc::io_error, {path}, [&] { Store(path, options); });
+    }
+    CHECK(kvs_test::in_child([&] {
+              Plain s(path, manual);
+              s.sync();
+              s.set("k", 3);
+              ::_exit(0);
+              return std::string();
+          }) == "");
+    Faults::restart({.call = Call::boot_id, .first = 1, .for_ever = true, .error = ENOENT});
+    {
+        const Store s(path, manual);
+        CHECK(s.get<int>("k") == 2);
+        CHECK(s.recovery().outcome == kvs::Recovery::Outcome::power_loss);
+    }
+    Faults::disarm();
 }

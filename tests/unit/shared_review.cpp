@@ -49,7 +49,10 @@ struct Hooked : kvs::detail::NativePlatform {
         run(at_question);
         return kvs::detail::NativePlatform::lock_of_others(file, byte, mode);
     }
-    static std::uint64_t mount_id(File) noexcept { return mount; }
+    static int mount_id(File, std::uint64_t& id) noexcept {
+        id = mount;
+        return 0;
+    }
 };
 using Store = kvs::Store<16, Hooked>;
 

@@ -4,6 +4,7 @@
 #define KVS_DETAIL_FILE_HPP
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -21,6 +22,12 @@ int retry(Call call) noexcept {
     int error = EINTR;
     for (int tries = 0; error == EINTR && tries < 1000; ++tries) error = call();
     return error;
+}
+
+/// True if an error says that a system has no such thing, or not for this program; not that a look at it went wrong.
+constexpr bool is_lacking(int error) noexcept {
+    return error == ENOENT || error == ENOTDIR || error == ENOTSUP || error == ENOSYS || error == EINVAL ||
+           error == EACCES || error == EPERM;
 }
 
 /// Removes a name that was made in vain; what fails here leaves a file and nothing worse.
@@ -106,8 +113,13 @@ public:
         return e != 0 ? system_failure("the file cannot be mapped", e, false) : Failure{};
     }
 
-    /// See the platform's `mount_id`.
-    std::uint64_t mount_id() const noexcept { return Platform::mount_id(file_); }
+    /// See the platform's `mount_id`; 0 too where the system does not know the question.
+    Failure mount_id(std::uint64_t& id) const noexcept {
+        const int e = retry([&] { return Platform::mount_id(file_, id); });
+        if (e == 0) return {};
+        id = 0;
+        return is_lacking(e) ? Failure{} : system_failure("the mount of the file cannot be told", e, false);
+    }
 
     /// Grows the file from `size` to `to` bytes with space behind every one of them, so that no store to the mapping
     /// can fail for want of it. All or nothing: a growth that fails is cut back.

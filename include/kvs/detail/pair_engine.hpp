@@ -914,7 +914,7 @@ private:
 
     Failure open_content(const Options& options, bool& created);
     Failure map() noexcept;
-    void read_place(const typename Platform::FileId& id) noexcept;
+    Failure read_place(const typename Platform::FileId& id) noexcept;
     void announce_opening() noexcept;
     Failure was_never_created(bool& answer);
     Failure create(const Options& options);

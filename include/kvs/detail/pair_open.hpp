@@ -19,7 +19,6 @@
 #define KVS_DETAIL_PAIR_OPEN_HPP
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -69,7 +68,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
         return {errc::not_a_store, "the file is larger than the format allows", Fact::at_most(layout::file_limit),
                 Fact::of_bytes(status.bytes)};
     file_bytes_ = status.bytes;
-    read_place(status.id);
+    if (Failure failure = read_place(status.id)) return failure;
     if (!read_only_)
         if (Failure failure = take_owner_byte()) return failure;
 
@@ -132,13 +131,16 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
     return {};
 }
 
-/// This run of the machine, and this file.
+/// This run of the machine, and this file. If the machine cannot tell its runs apart, each is another one. If it could
+/// and did not, for want of a descriptor, nothing is opened: what a killed process wrote would count as lost.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::read_place(const typename Platform::FileId& id) noexcept {
-    if (Platform::boot_id(place_.boot) != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::read_place(const typename Platform::FileId& id) noexcept {
+    const int e = retry([&] { return Platform::boot_id(place_.boot); });
+    if (e != 0 && !is_lacking(e)) return system_failure("the run of the machine cannot be told", e, false);
+    if (e != 0) place_.boot[0] = place_.boot[1] = Platform::arbitrary_number();
     place_.device = id.device;
     place_.inode = id.inode;
-    place_.mount = file_.mount_id();
+    return file_.mount_id(place_.mount);
 }
 
 /// Maps the file where it is not mapped yet; a read-only handle looks at a view that is there (pair_view.hpp).
@@ -156,7 +158,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::map() noexcept {
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::take_owner_byte() noexcept {
     Failure failure;
-    for (unsigned byte = 1; byte <= 255; ++byte) {
+    for (unsigned byte = 1; byte <= pair_layout::most_owners; ++byte) {
         failure = file_.try_lock(pair_layout::owner_locks + byte, Platform::Lock::exclusive);
         if (failure.code == errc::in_use) continue;
         owner_byte_ = byte;

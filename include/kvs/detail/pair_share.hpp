@@ -34,7 +34,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::attach(const Options& optio
     if (!has_stamp()) return foreign_stamp();
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
-    read_place(status.id);
+    if (Failure failure = read_place(status.id)) return failure;
     place_.mount = shared_word(pair_shared::mount);  // or superblocks would name now this way to the file, now that
     if (Failure failure = take_owner_byte()) return failure;
     writers_.set_byte(owner_byte_);

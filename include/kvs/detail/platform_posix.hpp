@@ -308,12 +308,28 @@ struct PosixPlatform {
 #endif
     }
     /// A number of the mount through which the file was opened, never given out twice between two starts of the
-    /// machine; 0 where the system has none (Linux has it since 6.8).
-    static std::uint64_t mount_id([[maybe_unused]] File file) noexcept {
-#if defined(__linux__) && defined(STATX_MNT_ID)
-        constexpr unsigned unique = 0x4000;  // STATX_MNT_ID_UNIQUE, which older headers do not name
-        struct statx s {};
-        if (::statx(file, "", AT_EMPTY_PATH, unique, &s) == 0 && (s.stx_mask & unique) != 0) return s.stx_mnt_id;
+    /// machine; 0 where the system has none (Linux has it since 6.8). The call by its number and its answer by offsets:
+    /// whether a library knows the field yet must not decide what the file is told.
+    static int mount_id([[maybe_unused]] File file, std::uint64_t& id) noexcept {
+        id = 0;
+#if defined(__linux__)
+#if defined(SYS_statx)
+        constexpr long call = SYS_statx;
+#elif defined(__x86_64__)
+        constexpr long call = 332;
+#else
+        constexpr long call = 291;  // of all architectures that came later
+#endif
+        constexpr unsigned unique = 0x4000;  // STATX_MNT_ID_UNIQUE
+        struct {
+            std::uint32_t mask;
+            std::uint32_t other_fields[35];
+            std::uint64_t mount;
+            std::uint64_t more_fields[13];
+        } answer{};
+        static_assert(offsetof(decltype(answer), mount) == 144 && sizeof answer == 256);
+        if (::syscall(call, file, "", AT_EMPTY_PATH, unique, &answer) != 0) return errno;
+        if ((answer.mask & unique) != 0) id = answer.mount;
 #endif
         return 0;
     }

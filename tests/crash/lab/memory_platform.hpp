@@ -403,7 +403,10 @@ struct LabPlatform : kvs::detail::PosixPlatform {
         id[1] = disk().boot;
         return 0;
     }
-    static std::uint64_t mount_id(File) noexcept { return disk().mount; }
+    static int mount_id(File, std::uint64_t& id) noexcept {
+        id = disk().mount;
+        return 0;
+    }
     static std::uint64_t arbitrary_number() noexcept { return (++disk().number) * 0x9e3779b97f4a7c15u; }
 
     static int lock(File file, std::uint64_t byte, Lock mode, bool) noexcept {
