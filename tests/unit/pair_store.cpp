@@ -2,6 +2,8 @@
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/kvs.hpp>
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -498,6 +500,75 @@ TEST_CASE("reads can leave checksums to verify()", "[pairs]") {
     const Store store(path, trusting);
     CHECK(store.get<std::string>("k").value() != "some value");
     CHECK_FALSE(store.verify().ok());
+}
+
+// The handler was called under the writers' lock, by the look of `read_modify_write` at whether the value is still the
+// one it had read, and waited for itself when it wrote.
+TEST_CASE("on_damage may write to the store, whoever meets the damage", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    constexpr std::uint64_t older = 0x1111222233334444, newer = 0x5555666677778888;
+    std::string neighbour;  // of the same version counter
+    for (int i = 0; neighbour.empty(); ++i) {
+        const std::string name = "o" + std::to_string(i);
+        if (kvs::Key<16>(name).hash() % 256 == kvs::Key<16>("k").hash() % 256) neighbour = name;
+    }
+    {
+        Store store(path, manual);
+        store.set("k", older);
+        store.sync();
+        store.set("k", newer);
+    }
+    flip(path, slots_with(path, std::string("\x55\x55\x66\x66\x77\x77\x88\x88")).at(0) + 20);
+    int reports = 0;
+    Store* writer = nullptr;
+    kvs::Options options = manual;
+    options.on_damage = [&](const kvs::Damage&) { writer->set("reports", ++reports); };
+    Store store(path, options);
+    writer = &store;
+    int runs = 0;
+    const auto value = store.read_modify_write("k", [&](std::optional<std::uint64_t> now) {
+        if (runs++ == 0) store.set(neighbour, 1);
+        return now.value_or(0) + 1;
+    });
+    CHECK(value == older + 1);
+    CHECK(reports >= 1);
+    CHECK(store.get<int>("reports") == reports);
+}
+
+// A damaged value was replaced, which emptied both the slots, and the power failed before a sync: recovery took back
+// what was not durable, and the key was absent.
+TEST_CASE("a damaged value that was replaced in vain is not absent", "[pairs][damage]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("k", std::uint64_t{0x1111222233334444});
+        store.set("l", 1);
+    }
+    flip(path, slots_with(path, std::string("\x11\x11\x22\x22\x33\x33\x44\x44")).at(0) + 20);
+    CHECK(kvs_test::in_child([&] {
+              Store store(path, manual);
+              store.set("k", 2);
+              store.set("k", std::uint64_t{3});
+              ::_exit(0);
+              return std::string();
+          }) == "");
+    ++Machine::boot;
+    Store store(path, manual);
+    --Machine::boot;
+    CHECK(store.recovery().outcome == Outcome::power_loss);
+    CHECK(store.recovery().damaged_records == 1);
+    expect_error(kvs::errc::corrupt, {path, "k"}, [&] { store.get<std::uint64_t>("k"); });
+    expect_error(kvs::errc::corrupt, {path, "k"}, [&] { store.contains("k"); });
+    expect_error(kvs::errc::corrupt, {path, "k"}, [&] { store.set_if_absent("k", 1); });
+    CHECK(store.get<int>("l") == 1);
+    CHECK_FALSE(store.verify().ok());
+    store.set("k", std::uint64_t{4});
+    store.sync();
+    CHECK(store.get<std::uint64_t>("k") == 4);
+    CHECK(store.size() == 2);
+    CHECK(store.verify().ok());
 }
 
 // The short way of reading a number, which goes straight to where the key was found before, once took no look at the

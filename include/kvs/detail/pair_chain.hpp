@@ -57,9 +57,10 @@ public:
         if (target_ < lowest_)
             return {errc::corrupt, "a link points backwards, or in front of the records", Fact::of_offset(lowest_),
                     Fact::of_offset(target_)};
-        if (target_ + pair_layout::record_bytes(key_length_, length_) > live_end_)
-            return {errc::corrupt, "a link points beyond the end of the records", Fact::of_offset(live_end_),
-                    Fact::of_offset(target_)};
+        const std::uint64_t bytes = pair_layout::record_bytes(key_length_, length_);
+        if (target_ + bytes > live_end_)
+            return {errc::corrupt, "a link points beyond the end of the records",
+                    Fact::of_offset(live_end_ < bytes ? 0 : live_end_ - bytes), Fact::of_offset(target_)};
         return {errc::corrupt, "a link points to where no record of this chain is",
                 Fact::of_text("a record with the check of this link"), Fact::of_offset(target_)};
     }

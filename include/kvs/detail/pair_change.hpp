@@ -139,7 +139,10 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_if(const KeyType& key, 
     {
         const Guard<WriterLock> one_writer(writers_);
         Failure failure;
-        if (!may(failure)) return failure;
+        {
+            const Viewer viewer(viewer_);
+            if (!may(failure)) return failure;
+        }
         if (Failure problem = before_change()) return problem;
         if (Failure problem = put_locked(key, key.hash(), value, length)) return problem;
     }
@@ -283,7 +286,7 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::is_deletion_durable(const View
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 bool PairEngine<KeyLen, Sharing, Form, Platform>::may_overwrite(const View& view, unsigned& which) const noexcept {
     which = view.which;
-    if (view.state == View::State::empty || view.state == View::State::damaged) return false;
+    if (view.state == View::State::damaged) return false;
     if (view.header.epoch() > shared_word(pair_shared::durable_epoch)) return false;
     which = 1 - view.which;
     return true;

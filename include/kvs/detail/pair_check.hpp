@@ -24,12 +24,10 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_all(Report& report) const {
     report = {};
     ProblemList problems(report);
-    check_head(report, problems);
-    std::vector<std::uint64_t> reached;
+    check_head(problems);
     walk_all(
         [&](std::uint32_t bucket, const Place& place) {
             ++report.records;
-            reached.push_back(place.record);
             check_record(bucket, place, report, problems);
         },
         [&](std::uint32_t bucket, const Chain& chain) { problems.add(chain.link(), bucket, chain.failure()); });
@@ -50,7 +48,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_all(Report& report) c
 
 /// Header and superblocks.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::check_head(Report&, ProblemList& problems) const {
+void PairEngine<KeyLen, Sharing, Form, Platform>::check_head(ProblemList& problems) const {
     const bool good = region_.template load<4>(layout::magic_offset) == 0x414b5653 &&
                       region_.template load<2>(layout::key_length_offset) == KeyLen &&
                       region_.template load<4>(layout::weights_offset) == geometry_.weights().header();
@@ -98,7 +96,8 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::check_record(std::uint32_t buc
             problems.add(slot, bucket, {errc::corrupt, "the checksum of a slot is wrong"});
     }
     if (view.state == View::State::dead) ++report.deleted_records;
-    if (view.state == View::State::empty) problems.add(place.record, bucket, {errc::corrupt, "both slots are empty"});
+    if (header_at(slot_at(place, 0)).is_empty() && header_at(slot_at(place, 1)).is_empty())
+        problems.add(place.record, bucket, {errc::corrupt, "both slots are empty"});
     if (view.state != View::State::live) return;
     ++report.keys;
     std::string text;

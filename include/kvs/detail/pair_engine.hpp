@@ -332,12 +332,11 @@ private:
     /// What the two slots of a record say together.
     struct View {
         enum class State : std::uint8_t {
-            empty,    ///< neither slot was ever written
             live,     ///< a value
             dead,     ///< deleted, or void
             damaged,  ///< nothing can be believed
         };
-        State state = State::empty;
+        State state = State::damaged;
         unsigned which = 0;   ///< the slot that counts, of a live or dead record
         SlotHeader header;    ///< its header
         bool damage = false;  ///< a slot that may be the newer one is damaged
@@ -494,7 +493,8 @@ private:
                 view.damage = true;  // nobody knows if it was the newer one
                 continue;
             }
-            if (view.state != View::State::empty) continue;  // the newer one is found; this one's header was looked at
+            if (view.state != View::State::damaged)
+                continue;  // the newer one is found; this one's header was looked at
             const bool is_void = h.epoch() <= voided;
             if (!is_void && !is_intact(place, slot, h, key)) {
                 view.damage = true;
@@ -504,7 +504,8 @@ private:
             view.which = slot;
             view.header = h;
         }
-        if (view.state == View::State::empty && view.damage) view.state = View::State::damaged;
+        // Two empty slots are damage too: a record that is reached has had a durable one.
+        if (view.state == View::State::damaged) view.damage = true;
         return view;
     }
 
@@ -539,7 +540,7 @@ private:
         return decode(Stored<Source>{source, 0, code});
     }
 
-    /// The thread that runs the function of `view` under the writers' lock, as long as this lives.
+    /// The thread that reads under the writers' lock, as long as this lives: for the function of `view`, for `put_if`.
     class Viewer {
     public:
         explicit Viewer(std::atomic<const void*>& viewer) noexcept : viewer_(viewer) {
@@ -552,6 +553,7 @@ private:
     private:
         std::atomic<const void*>& viewer_;
     };
+    bool is_viewer() const noexcept { return viewer_.load(std::memory_order_relaxed) == this_thread(); }
     /// Of what this handle looks at: in a read-only handle's private view nothing is half done.
     std::uint64_t change_word() const noexcept { return region_.watch_word(pair_shared::changes); }
     /// The change word when no change is half done.
@@ -631,7 +633,7 @@ private:
     /// handle, until no writer came in between.
     template <class Operation>
     Failure undisturbed(const Operation& operation) const {
-        if (viewer_.load(std::memory_order_relaxed) == this_thread()) return unless_lost(operation());
+        if (is_viewer()) return unless_lost(operation());
         if (!read_only_) {
             const Guard<WriterLock> no_writer(writers_);
             return unless_lost(operation());
@@ -761,8 +763,10 @@ private:
         return false;
     }
 
+    /// Not under the writers' lock, which the handler may want: there everything is read again that was read, and told,
+    /// without it.
     void report_damage(const KeyType& key, std::uint64_t record) const {
-        if (on_damage_) on_damage_(Damage{key.view(), record});
+        if (on_damage_ && !is_viewer()) on_damage_(Damage{key.view(), record});
     }
 
     // ---- walking over everything -----------------------------------------------------------------------------------
@@ -943,7 +947,7 @@ private:
     bool apply_journal() noexcept;
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);
-    Failure salvage(const Options& options, Superblock& superblock);
+    Failure salvage(Superblock& superblock);
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
     // pair_share.hpp
@@ -960,7 +964,7 @@ private:
     // pair_check.hpp
     Failure check_all(Report& report) const;
     Failure count_all(Stats& stats) const;
-    void check_head(Report& report, ProblemList& problems) const;
+    void check_head(ProblemList& problems) const;
     void check_record(std::uint32_t bucket, const Place& place, Report& report, ProblemList& problems) const;
 
     // pair_copy.hpp

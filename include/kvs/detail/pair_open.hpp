@@ -272,7 +272,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
         salvaged = true;
         superblock.weights = weights;
         if (Failure failure = set_geometry(weights)) return failure;
-        return salvage(options, superblock);
+        return salvage(superblock);
     }
     if (superblock.version > pair_layout::format_version)
         return {errc::version_mismatch, "the file is of a newer format version",

@@ -27,6 +27,7 @@
 #ifndef KVS_DETAIL_PAIR_RECOVER_HPP
 #define KVS_DETAIL_PAIR_RECOVER_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -49,7 +50,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::resume_after_kill() {
     unsigned copy = 0;
     if (Superblocks<Region>(region_).read_counting(counting, copy) &&
         is_newer_generation(shared_word(pair_shared::durable_generation), counting.generation)) {
-        region_.publish_word(pair_shared::pending, 1);
+        region_.publish_word(pair_shared::pending, pair_shared::pending_any);
         if (Failure failure = flush()) return failure;
         return write_superblock(false, epoch_to_sync(), shared_word(pair_shared::live_end));
     }
@@ -139,10 +140,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
     region_.publish_word(pair_shared::live_end, found.durable_end);
     region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
     region_.publish_word(pair_shared::void_epoch, superblock.void_epoch);
-    struct Torn {
-        std::uint64_t slot;
-    };
-    std::vector<Torn> torn;
+    std::vector<std::uint64_t> torn;  // index slots
     for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket) {
         const std::uint64_t slot = layout::slot_offset(bucket);
         if (bucket % 2 == 0 && region_.template load<8>(slot) == 0) {
@@ -166,15 +164,15 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
             if (target >= end)
                 region_.template publish<4>(link, 0);
             else if (link == slot && half)
-                torn.push_back({slot});
+                torn.push_back(slot);
             else
                 ++recovery_.damaged_chains;
             break;
         }
     }
-    for (const Torn& one : torn) {
+    for (const std::uint64_t slot : torn) {
         if (found.records >= superblock.records && !recovery_.salvaged)
-            region_.template publish<4>(one.slot, 0);
+            region_.template publish<4>(slot, 0);
         else
             ++recovery_.damaged_chains;
     }
@@ -258,7 +256,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::finish_recovery(const Super
 /// Both superblocks are gone: a state is made up from what the records say. D is the largest epoch of a whole slot, so
 /// that nothing is rolled back; what `clear` made void is back.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(const Options&, Superblock& superblock) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock) {
     superblock.checksum_id = SlotSum::id;
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;
@@ -286,7 +284,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(const Options&, Sup
         },
         [](std::uint32_t, const Chain&) {});
     recovery_.salvaged = true;
-    recovery_.damaged_superblocks = 4;
+    recovery_.damaged_superblocks = pair_layout::superblock_copies * pair_layout::superblock_twins;
     return {};
 }
 
