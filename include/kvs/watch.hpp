@@ -215,6 +215,9 @@ private:
     public:
         explicit OfAll(Callback callback) : callback_(std::move(callback)) { noted_.fill(1); }  // none is odd at rest
         void look(const Engine& engine, bool may_call) override {
+            const std::uint64_t view = engine.view_number();
+            if (view != view_) noted_.fill(1);
+            view_ = view;
             for (std::uint32_t group = 0; group < groups; ++group) {
                 const std::uint32_t noted = engine.note_buckets(group);
                 if (noted == noted_[group]) continue;
@@ -274,6 +277,7 @@ private:
 
         Callback callback_;
         std::array<std::uint32_t, groups> noted_;
+        std::uint64_t view_ = 0;
         std::array<std::vector<Pair>, groups> known_;
     };
 

@@ -388,6 +388,38 @@ TEST_CASE("a read-only handle does not look behind the end of a file that became
           }) == "");
 }
 
+// Recovery changes values and no version counter: by those, nothing had happened to what a file that went back to its
+// last sync held before.
+TEST_CASE("a read-only handle that watches all keys is told what a failed flush took back", "[shared][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        kvs::Store<16> s(path, manual);
+        s.set("k", 1);
+    }
+    kvs::Store<16> reader(path, reading);
+    std::atomic<int> last = 1;
+    const auto wait_for = [&](int value) {
+        while (last != value) std::this_thread::yield();
+    };
+    const kvs::Watch watch = reader.watch_all([&](const kvs::Change& change) {
+        if (change.key == "k") last = change.after->get<int>();
+    });
+    kvs::Store<16, Meddled> unlucky(path, manual);
+    unlucky.set("k", 2);
+    wait_for(2);
+    Meddled::fails = true;
+    std::error_code error;
+    unlucky.sync(error);
+    CHECK(error == kvs::errc::io_error);
+    Meddled::fails = false;
+    { const kvs::Store<16, Meddled> closed(std::move(unlucky)); }
+    unlucky = kvs::Store<16, Meddled>(path, manual);
+    CHECK(unlucky.get<int>("k") == 1);
+    wait_for(1);
+    CHECK(reader.get<int>("k") == 1);
+}
+
 // The first write to a clean file stores a superblock that says "not clean", and then says so in the shared area. Who
 // took over from a handle that died in between, and wrote nothing, closed the file as if it were clean already: the
 // next open took it for one whose processes were killed. Found by crash/pair_kill.cpp.

@@ -302,6 +302,57 @@ TEST_CASE("watch fails with the key's errors, and in no store", "[shared][watch]
     expect_error(kvs::errc::not_found, {}, [&] { s.read_modify_write("k", next_of); });
 }
 
+TEST_CASE("view, version, wait_for_change and watches have twins that do not throw", "[shared][watch][view]") {
+    using namespace std::chrono_literals;
+    TempDir dir;
+    kvs::Store<16> store(dir.file(), manual);
+    store.set("x", 1);
+    std::error_code error = kvs::errc::corrupt;
+    CHECK(store.view([](const auto& s) { return s.template get_or<int>("x", 0); }, error) == 1);
+    CHECK_FALSE(error);
+    store.view([](const auto&) {}, error);
+    CHECK_FALSE(error);
+    const std::uint64_t version = store.version(error);
+    CHECK(version == store.version());
+    store.set("x", 2);
+    CHECK(store.wait_for_change(version, 1h, error) == store.version());
+    CHECK_FALSE(error);
+    std::atomic<int> told = 0;
+    const kvs::Watch one = store.watch(
+        "x", [&](const kvs::Change&) { ++told; }, error);
+    CHECK_FALSE(error);
+    const kvs::Watch all = store.watch_all([&](const kvs::Change&) { ++told; }, error);
+    CHECK_FALSE(error);
+    store.set("x", 3);
+    while (told != 2) std::this_thread::yield();
+
+    CHECK(store.view([](const auto&) -> int { throw std::runtime_error("mine"); }, error) == 0);
+    CHECK(error == std::errc::operation_canceled);
+    CHECK(store.view([](const auto&) -> int { throw std::bad_alloc(); }, error) == 0);
+    CHECK(error == std::errc::not_enough_memory);
+    CHECK(store.view([](const auto& s) { return s.template get<std::string>("x").has_value(); }, error) == false);
+    CHECK(error == kvs::errc::type_mismatch);
+    static_cast<void>(store.watch(
+        std::string(99, 'k'), [](const kvs::Change&) {}, error));
+    CHECK(error == kvs::errc::key_too_long);
+
+    kvs::Store<16> gone(std::move(store));
+    CHECK(store.view([](const auto&) { return 7; }, error) == 0);
+    CHECK(error == kvs::errc::not_found);
+    CHECK(store.version(error) == 0);
+    CHECK(error == kvs::errc::not_found);
+    CHECK(store.wait_for_change(0, 1h, error) == 0);
+    CHECK(error == kvs::errc::not_found);
+    static_cast<void>(store.watch(
+        "x", [](const kvs::Change&) {}, error));
+    CHECK(error == kvs::errc::not_found);
+    static_cast<void>(store.watch_all([](const kvs::Change&) {}, error));
+    CHECK(error == kvs::errc::not_found);
+    gone.batch([](auto&) { throw std::system_error(kvs::errc::store_full); }, error);
+    CHECK(error == kvs::errc::store_full);
+    static_assert(noexcept(store.version(error))&& noexcept(store.view([](const auto&) {}, error)));
+}
+
 TEST_CASE("a view is of one moment, whoever writes", "[shared][view][threads]") {
     TempDir dir;
     const std::string path = dir.file();

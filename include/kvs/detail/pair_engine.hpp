@@ -242,8 +242,15 @@ public:
     std::uint32_t note_key(const KeyType& key) const noexcept {
         return versions_.consistently(key.hash(), [&] { return versions_.note(key.hash()); });
     }
-    /// The same for all keys of the buckets with these low bits.
+    /// The same for all keys of the buckets with these low bits. Says nothing of a view with another number.
     std::uint32_t note_buckets(std::uint32_t low_bits) const noexcept { return versions_.note(low_bits); }
+    /// Of the view of a read-only handle, made anew if it is over: a file that went back to its last sync has other
+    /// values under old counters.
+    std::uint64_t view_number() const noexcept {
+        Failure no_view;
+        if (read_only_) steadily(no_view, [] { return Presence::present; });
+        return view_.load(std::memory_order_acquire) / 2;
+    }
 
     /// Runs `function` while nobody changes anything: repeats it if somebody did, and after some attempts takes the
     /// writers' lock. A read-only handle has none, waits for a pause, and gives up after some tenths of a second.
