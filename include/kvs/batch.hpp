@@ -21,6 +21,11 @@ class Batch {
 public:
     using key_type = Key<KeyLen>;
 
+    Batch() noexcept = default;
+    /// A function that took its batch by value would note everything in a copy.
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
     /// Notes a value. A key or a value that cannot be stored makes the whole batch fail, with that error.
     template <class T>
     void set(const key_type& key, const T& value) {

@@ -171,8 +171,7 @@ inline std::string to_string(const Fact& fact) {
 
 /// Makes bytes that may come from a hostile file fit for a message: control characters become '?', and a key of a
 /// thousand bytes is shortened.
-inline std::string printable(std::string_view bytes) {
-    constexpr std::size_t longest = 128;
+inline std::string printable(std::string_view bytes, std::size_t longest = 128) {
     std::string text{bytes.substr(0, longest)};
     for (char& c : text)
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
@@ -183,7 +182,7 @@ inline std::string printable(std::string_view bytes) {
 /// The text of `Error::what()`.
 inline std::string describe(const Failure& failure, std::string_view path, std::string_view key) {
     std::string text = "kvs: ";
-    if (!path.empty()) text.append(path).append(": ");
+    if (!path.empty()) text.append(printable(path, path.size())).append(": ");
     // Of a key that is too long, the beginning is known.
     if (!key.empty())
         text.append("key \"").append(printable(key)).append(failure.code == errc::key_too_long ? "...\": " : "\": ");
@@ -222,7 +221,7 @@ bool guarded(std::error_code& error, Operation operation) noexcept {
         error = make_error_code(failure.code);
 #if KVS_EXCEPTIONS
     } catch (const std::system_error& e) {
-        error = e.code();
+        error = e.code() ? e.code() : std::make_error_code(std::errc::operation_canceled);
     } catch (const std::bad_alloc&) {
         error = std::make_error_code(std::errc::not_enough_memory);
     } catch (...) {

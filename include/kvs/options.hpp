@@ -87,8 +87,8 @@ struct Damage {
     std::uint64_t offset = 0;  ///< of the record in the file
 };
 
-/// Any function that takes a `const kvs::Damage&`, or none. Called by the thread that reads, outside of all locks; it
-/// must not throw.
+/// Any function that takes a `const kvs::Damage&`, or none. Called by the thread that reads, outside of all locks, so
+/// that it may use the store, and `repair` it; not called for what it meets itself. It must not throw.
 class DamageHandler {
 public:
     DamageHandler() noexcept = default;

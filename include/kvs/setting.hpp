@@ -3,6 +3,7 @@
 #define KVS_SETTING_HPP
 
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <kvs/key.hpp>
@@ -36,10 +37,30 @@ private:
     T fallback_;
 };
 
+namespace detail {
+
+struct IsSettingReference {};
+
+template <class T>
+constexpr bool is_negative(T number) noexcept {
+    if constexpr (std::is_signed_v<T>)
+        return number < 0;
+    else
+        return false;
+}
+/// `a == b`, and -1 is no unsigned number.
+template <class A, class B>
+constexpr bool same_number(A a, B b) noexcept {
+    using Both = std::common_type_t<A, B>;
+    return is_negative(a) == is_negative(b) && static_cast<Both>(a) == static_cast<Both>(b);
+}
+
+}  // namespace detail
+
 /// What `store[setting]` is: converts to a `T`, and assigning to it sets. Refers to the store and the handle. Where a
 /// `T` has to be deduced, write `store.get(setting)`.
 template <class Store, class T>
-class SettingReference {
+class SettingReference : detail::IsSettingReference {
 public:
     SettingReference(Store& store, const Setting<T>& setting) noexcept : store_(store), setting_(setting) {}
 
@@ -51,7 +72,18 @@ public:
     const SettingReference& operator=(const SettingReference& other) const { return *this = static_cast<T>(other); }
     SettingReference(const SettingReference&) = default;
 
-    friend bool operator==(const SettingReference& setting, const T& value) { return static_cast<T>(setting) == value; }
+    /// Compares the value. With a number of another type as numbers: `prefs[volume] == 1`.
+    template <class U>
+    requires(!std::is_base_of_v<detail::IsSettingReference, U>) friend bool operator==(const SettingReference& setting,
+                                                                                       const U& value) {
+        if constexpr (std::is_arithmetic_v<T> && std::is_arithmetic_v<U>)
+            return detail::same_number(static_cast<T>(setting), value);
+        else
+            return static_cast<T>(setting) == value;
+    }
+    friend bool operator==(const SettingReference& a, const SettingReference& b) {
+        return static_cast<T>(a) == static_cast<T>(b);
+    }
 
 private:
     Store& store_;

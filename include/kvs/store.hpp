@@ -167,6 +167,9 @@ public:
             delete std::exchange(core_, nullptr);
     }
 
+    template <class... Rest>
+    BasicStore(std::nullptr_t, Rest&&...) = delete;
+
     BasicStore(BasicStore&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
     /// Closes the store that was open here first.
     BasicStore& operator=(BasicStore&& other) noexcept {
@@ -224,7 +227,7 @@ public:
         std::optional<Result> value;
         if (read_scalar(key, value)) return *value;
         check(drop_mismatch(read_value(key, value), value), key);
-        return value ? *std::move(value) : Result(fallback);
+        return value ? *std::move(value) : owning(fallback);
     }
     template <class T>
     auto get_or(const key_type& key, const T& fallback, std::error_code& error) const noexcept {
@@ -235,7 +238,7 @@ public:
             return *value;
         }
         if (!detail::guarded(error, [&] { return drop_mismatch(read_value(key, value), value); })) value.reset();
-        return value ? *std::move(value) : Result(fallback);
+        return value ? *std::move(value) : owning(fallback);
     }
 
     /// The value of a setting, or its fallback if the key is absent. Fails with `type_mismatch`.
@@ -467,8 +470,9 @@ public:
     ///     auto [x, y] = store.view([](const auto& s) { return std::pair(s.get_or("x", 0), s.get_or("y", 0)); });
     ///
     /// It runs without a lock and again if somebody wrote in between; after some attempts it takes the writers' lock,
-    /// so it must not write to the store. What it throws comes through. A read-only handle cannot take that lock, and
-    /// fails with `in_use` if others write without a pause. Stores with `AbBackup` only.
+    /// so it must not write to the store: the program ends where it would wait for itself. What it throws comes
+    /// through. A read-only handle cannot take that lock, and fails with `in_use` if others write without a pause.
+    /// Stores with `AbBackup` only.
     template <class Function>
     auto view(Function&& function) const {
         if constexpr (std::is_void_v<ViewResult<Function>>) {
@@ -558,10 +562,12 @@ public:
 
     /// Writes a copy of the store as it is at one moment, deleted records included, and makes it durable. Replaces a
     /// file of that name in one step; fails with `in_use` if that is a store that is open, this one or another. The
-    /// copy has the permissions of the store's file. Writers wait meanwhile.
+    /// copy has the permissions of the store's file. Writers wait meanwhile. The one failure behind which the copy is
+    /// in place is that of making its name durable.
     template <detail::PathLike Path>
     void copy_to(const Path& path) const {
-        check(copy(detail::path_text(path)));
+        const std::string_view target = detail::path_text(path);
+        if (detail::Failure failure = copy(target)) detail::raise(failure, copying(target));
     }
     template <detail::PathLike Path>
     void copy_to(const Path& path, std::error_code& error) const noexcept {
@@ -571,7 +577,8 @@ public:
     /// The same with the keys only: without deleted records, and every value in the smallest length that holds it.
     template <detail::PathLike Path>
     void compact_to(const Path& path) const {
-        check(compact(detail::path_text(path)));
+        const std::string_view target = detail::path_text(path);
+        if (detail::Failure failure = compact(target)) detail::raise(failure, copying(target));
     }
     template <detail::PathLike Path>
     void compact_to(const Path& path, std::error_code& error) const noexcept {
@@ -646,8 +653,15 @@ private:
 
     /// What a read returns for a fallback of type `T`: text that owns its characters.
     template <class T>
-    using OwningType =
-        std::conditional_t<std::is_convertible_v<const T&, std::string_view>, std::string, std::decay_t<T>>;
+    using OwningType = std::conditional_t<std::is_convertible_v<const T&, std::string_view> && !enable_bytes<T>,
+                                          std::string, std::decay_t<T>>;
+    template <class T>
+    static OwningType<T> owning(const T& fallback) {
+        if constexpr (std::is_pointer_v<T>)
+            return fallback != nullptr ? OwningType<T>(fallback) : OwningType<T>();
+        else
+            return OwningType<T>(fallback);
+    }
 
     detail::Failure check_open() const noexcept {
         if (core_ != nullptr) return {};
@@ -910,6 +924,11 @@ private:
     template <class Function>
     using ViewResult = std::decay_t<std::invoke_result_t<Function&, const BasicStore&>>;
 
+    /// For messages of a copy: either file may be the one that is meant.
+    std::string copying(std::string_view target) const {
+        return std::string(path()).append(" to ").append(detail::printable(target, target.size()));
+    }
+
     detail::Failure check_usable() const noexcept {
         if (detail::Failure failure = check_open()) return failure;
         return core_->engine.check_process();
@@ -997,14 +1016,17 @@ private:
         if (detail::Failure failure = check_open()) return failure;
         return unless_lost(core_->engine.repair(report));
     }
-    detail::Failure apply(const Batch<KeyLen>& batch) {
+    detail::Failure apply(Batch<KeyLen>& batch) {
         static_assert(detail::has_pairs<Policies>,
                       "kvs::Store::batch: a store with kvs::NoBackup changes its file in place, one value at a time. "
                       "Leave kvs::NoBackup out.");
         if (detail::Failure failure = check_open()) return failure;
         if (batch.failure_) return batch.failure_;
         auto operations = batch.template operations<typename Engine::Operation>();
-        return unless_lost(core_->engine.apply(operations));
+        std::size_t failed = operations.size();
+        const detail::Failure failure = core_->engine.apply(operations, failed);
+        if (failed < operations.size()) batch.failed_key_.assign(operations[failed].key.view());
+        return unless_lost(failure);
     }
     detail::Failure count(Stats& stats) const {
         if (detail::Failure failure = check_open()) return failure;

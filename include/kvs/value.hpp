@@ -26,11 +26,7 @@ public:
     /// Of any storable type. Throws `not_text` for a string that is no text.
     template <class T>
     requires(!std::is_same_v<std::remove_cvref_t<T>, Value>) Value(const T& value) {
-        detail::Encoded encoded;
-        if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) detail::raise(failure, {});
-        type_ = encoded.type;
-        bits_ = encoded.bits;
-        if (encoded.size != 0) payload_.assign(reinterpret_cast<const char*>(encoded.data), encoded.size);
+        if (detail::Failure failure = take(value)) detail::raise(failure, {});
     }
 
     Type type() const noexcept { return type_; }
@@ -65,6 +61,22 @@ public:
 
     detail::Encoded encoded() const noexcept {
         return {type_, bits_, reinterpret_cast<const std::byte*>(payload_.data()), payload_.size()};
+    }
+
+    /// Becomes a copy of any storable value; nothing has changed if it cannot be stored.
+    template <class T>
+    detail::Failure take(const T& value) {
+        if constexpr (std::is_same_v<T, Value>) {
+            *this = value;
+        } else {
+            detail::Encoded encoded;
+            if (detail::Failure failure = detail::Codec<T>::encode(value, encoded)) return failure;
+            type_ = encoded.type;
+            bits_ = encoded.bits;
+            payload_.clear();
+            if (encoded.size != 0) payload_.assign(reinterpret_cast<const char*>(encoded.data), encoded.size);
+        }
+        return {};
     }
 
     /// Takes over a value where it lies.

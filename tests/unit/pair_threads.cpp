@@ -160,3 +160,17 @@ TEST_CASE("clear, copies and checks of pairs beside readers and writers", "[thre
     CHECK(good);
     CHECK(s.verify().ok());
 }
+
+// A store of one thread has another one of its own, which syncs: what that stores to, reads took for nobody's.
+TEST_CASE("a store of one thread is used while its own thread syncs", "[threads][pairs]") {
+    using namespace std::chrono_literals;
+    TempDir dir;
+    kvs::Store<8, kvs::Unshared> store(dir.file(), {.sync = kvs::sync_every(1ms)});
+    const std::uint64_t rounds = kvs_test::rounds(20000, 1000000);
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+        store.set("n", i);
+        REQUIRE(store.get<std::uint64_t>("n") == i);
+        REQUIRE(store.contains("n"));
+        if (i % 100 == 0) REQUIRE(store.verify().ok());
+    }
+}

@@ -4,13 +4,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "../catch.hpp"
@@ -271,4 +277,161 @@ TEST_CASE("a file that becomes longer during a sync was not cut short", "[regres
     s.set("k", 2);
     s.sync();
     CHECK(s.size() == 100'001);
+}
+
+namespace {
+
+/// Runs something just before a copy takes a name that was free.
+struct Overtaken : kvs::detail::NativePlatform {
+    static inline std::function<void()> meanwhile;
+    static inline int error = 0;
+    static int rename_to_free(const char* from, const char* to) noexcept {
+        if (meanwhile) meanwhile();
+        return error != 0 ? error : kvs::detail::NativePlatform::rename_to_free(from, to);
+    }
+};
+
+}  // namespace
+
+// Where nothing was, a copy locked nothing: a store that was created there meanwhile lost its name, and what was set in
+// it, synced, was gone.
+TEMPLATE_TEST_CASE("a copy does not replace a store that was created meanwhile", "[regressions]",
+                   (kvs::Store<16, Overtaken>), (kvs::Store<16, kvs::NoBackup, Overtaken>)) {
+    TempDir dir;
+    TestType source{dir.file("a")};
+    source.set("copied", 1);
+    for (const bool compact : {false, true}) {
+        const std::string target = dir.file(compact ? "b" : "c");
+        const auto copy = [&] { compact ? source.compact_to(target) : source.copy_to(target); };
+        {
+            std::optional<kvs::Store<16>> other;
+            Overtaken::meanwhile = [&] {
+                other.emplace(target, kvs::Options{.sync = kvs::sync_each});
+                other->set("mine", 1);
+            };
+            expect_error(kvs::errc::in_use, {dir.file("a"), target}, copy);
+            Overtaken::meanwhile = {};
+            CHECK(other->get<int>("mine") == 1);
+        }
+        CHECK(kvs::Store<16>{target}.get<int>("mine") == 1);
+        // One that is closed is replaced, whenever it was made; also where names cannot be taken so.
+        Overtaken::meanwhile = [&] { kvs::Store<16>{target}.set("theirs", 1); };
+        std::filesystem::remove(target);
+        copy();
+        Overtaken::meanwhile = {};
+        CHECK(TestType{target}.template get<int>("copied") == 1);
+        Overtaken::error = EINVAL;
+        std::filesystem::remove(target);
+        copy();
+        Overtaken::error = 0;
+        CHECK(TestType{target}.template get<int>("copied") == 1);
+    }
+    CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 3);
+}
+
+// A file of pairs that had lost its end was called one of the seed format, and by the seed store one of pairs; with one
+// page of its superblocks gone, the seed store opened it, and wrote.
+TEST_CASE("a damaged file of pairs is told from one of the seed format", "[regressions]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    kvs::Store<16>{path}.set("k", 1);
+    std::ifstream file(path, std::ios::binary);
+    const std::string whole{std::istreambuf_iterator<char>(file), {}};
+    const auto write = [&](const std::string& content) {
+        std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+    };
+    for (const std::size_t size : {10u, 5000u, 262153u, 266248u, 270336u, 300000u, 380927u}) {
+        INFO("cut to " << size);
+        write(whole.substr(0, size));
+        expect_error(kvs::errc::corrupt, {path, "wanted at least", "found " + std::to_string(size) + " bytes"},
+                     [&] { kvs::Store<16>{path}; });
+        const auto seed = size < 266248 ? kvs::errc::corrupt : kvs::errc::policy_mismatch;
+        expect_error(seed, {path}, [&] { kvs::SeedStore<16>{path}; });
+        CHECK(std::filesystem::file_size(path) == size);
+    }
+    for (std::size_t page = 0; page < 4; ++page) {
+        std::string damaged = whole;
+        for (std::size_t other = 0; other < 4; ++other)
+            if (other != page) damaged.replace(266240 + 4096 * other, 4096, 4096, '\0');
+        write(damaged);
+        expect_error(kvs::errc::policy_mismatch, {path, "kvs::AbBackup"}, [&] { kvs::SeedStore<16>{path}; });
+    }
+}
+
+namespace {
+
+/// Bytes that can also be taken for text.
+struct Name {
+    char text[16] = {};
+    operator std::string_view() const { return text; }
+};
+
+}  // namespace
+
+template <>
+inline constexpr bool kvs::enable_bytes<Name> = true;
+
+// The fallback was returned, as a string: text was looked for, and bytes were stored.
+TEST_CASE("get_or gives back what set took: bytes that convert to text, a null pointer", "[regressions]") {
+    TempDir dir;
+    kvs::Store<16> store{dir.file()};
+    store.set("name", Name{"stored"});
+    const Name name = store.get_or("name", Name{"fallback"});
+    CHECK(std::string_view(name) == "stored");
+    std::error_code error;
+    const char* const null = nullptr;
+    CHECK(store.get_or("absent", null) == "");
+    CHECK(store.get_or("absent", null, error) == "");
+    CHECK_FALSE(error);
+    static_assert(!std::is_constructible_v<kvs::Store<16>, std::nullptr_t>);
+}
+
+TEST_CASE("messages name the file, the copy and the key, and control characters do no harm", "[regressions]") {
+    TempDir dir;
+    kvs::Store<16> store{dir.file()};
+    const std::string nowhere = dir.file("no/where");
+    expect_error(kvs::errc::not_found, {dir.file(), nowhere}, [&] { store.copy_to(nowhere); });
+    expect_error(kvs::errc::not_found, {dir.file(), nowhere}, [&] { store.compact_to(nowhere); });
+    expect_error(kvs::errc::value_too_long, {dir.file(), "\"second\""}, [&] {
+        store.batch([](auto& batch) {
+            batch.set("first", 1);
+            batch.set("second", std::string(70000, 'x'));
+        });
+    });
+    expect_error(kvs::errc::not_found, {"nul?x", "(not_found)"}, [&] { kvs::Store<16>{std::string("nul\0x", 5)}; });
+    expect_error(kvs::errc::not_text, {dir.file(), "\"bad\""}, [&] {
+        store.register_defaults({{"good", 1}, {"bad", "\xff"}});
+    });
+    std::error_code error;
+    store.register_defaults({{"good", 1}, {"bad", "\xff"}}, error);
+    CHECK(error == kvs::errc::not_text);
+    CHECK_FALSE(store.get<int>("good").has_value());
+    store.register_defaults({{"good", 1}, {"text", "t"}, {"value", kvs::Value(2)}}, error);
+    CHECK_FALSE(error);
+    CHECK(store.get<int>("good") == 1);
+    CHECK(store.get<int>("value") == 2);
+    store.batch([](auto&) { throw std::system_error(std::error_code()); }, error);
+    CHECK(error == std::errc::operation_canceled);
+    static_assert(!std::is_copy_constructible_v<kvs::Batch<16>>);
+}
+
+// Compared with a literal of another type, the reference was ambiguous.
+TEST_CASE("a setting is compared with numbers of any type", "[regressions]") {
+    TempDir dir;
+    kvs::Store<16> prefs{dir.file()};
+    static constexpr kvs::Setting<float> volume{"volume", 0.5f};
+    static constexpr kvs::Setting<unsigned> lives{"lives", 3u};
+    static constexpr kvs::Setting<int> depth{"depth", -1};
+    static constexpr kvs::Setting<bool> sound{"sound", true};
+    static const kvs::Setting<std::string> player{"player", "Ada"};
+    CHECK(bool(prefs[volume] == 0.5));
+    CHECK(bool(prefs[volume] != 1));
+    CHECK(bool(prefs[lives] == 3));
+    CHECK(bool(3L == prefs[lives]));
+    CHECK(bool(prefs[depth] == -1L));
+    CHECK(bool(prefs[depth] != ~0u));
+    CHECK(bool(prefs[sound] == true));
+    CHECK(bool(prefs[player] == "Ada"));
+    CHECK(bool(prefs[player] != std::string("Eve")));
+    CHECK(bool(prefs[lives] == prefs[lives]));
 }

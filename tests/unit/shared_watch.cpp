@@ -2,9 +2,14 @@
 // set_if_absent; across handles, threads and processes.
 #include <kvs/kvs.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
+#include <cstdio>
 #include <deque>
 #include <map>
 #include <memory>
@@ -423,6 +428,23 @@ TEST_CASE("what a view's function throws or returns comes through", "[shared][vi
     CHECK(r.get<int>("x") == 3);
     const kvs::Store<16, kvs::Unshared> alone(dir.file("alone"), manual);
     CHECK_THROWS_AS(alone.view([](const auto&) -> int { throw std::runtime_error("mine"); }), std::runtime_error);
+}
+
+TEST_CASE("a view whose function writes to its own store ends the program, and does not wait for ever",
+          "[shared][view]") {
+    TempDir dir;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        static_cast<void>(std::freopen("/dev/null", "w", stderr));
+        kvs::Store<16> store(dir.file(), manual);
+        std::signal(SIGABRT, SIG_DFL);
+        store.view([&](const auto&) { store.set("k", 1); });
+        ::_exit(0);
+    }
+    int status = 0;
+    REQUIRE(child > 0);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
 }
 
 TEST_CASE("read_modify_write of threads and processes misses nothing", "[shared][rmw][threads]") {

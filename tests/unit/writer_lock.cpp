@@ -50,9 +50,9 @@ using Lock = kvs::detail::WriterLock<Words, Platform>;
 /// A handle, and what it is told of others.
 struct Handle {
     explicit Handle(Words& words, unsigned byte)
-        : lock(words,
-               {[](void* self, unsigned owner) noexcept { return static_cast<Handle*>(self)->is_dead(owner); },
-                [](void* self) noexcept { ++static_cast<Handle*>(self)->takeovers; }, [](void*) noexcept {}, this}) {
+        : lock(words, {[](void* self, unsigned owner) noexcept { return static_cast<Handle*>(self)->is_dead(owner); },
+                       [](void* self) noexcept { ++static_cast<Handle*>(self)->takeovers; }, [](void*) noexcept {},
+                       [](void*) noexcept { return false; }, this}) {
         lock.set_byte(byte);
     }
     bool is_dead(unsigned owner) {

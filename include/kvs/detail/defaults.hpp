@@ -18,11 +18,21 @@
 
 namespace kvs {
 
-/// One registered default: `{"volume", 0.8f}`.
+/// One registered default: `{"volume", 0.8f}`. One that cannot be stored is reported where it is registered.
 template <std::size_t KeyLen>
-struct Default {
+class Default {
+public:
+    template <class T>
+    Default(const Key<KeyLen>& its_key, const T& its_value) : key(its_key) {
+        if (key.problem() != errc{})
+            failure = key.failure();
+        else
+            failure = value.take(its_value);
+    }
+
     Key<KeyLen> key;
     Value value;
+    detail::Failure failure;
 };
 
 namespace detail {
@@ -41,11 +51,11 @@ public:
         }
     }
 
-    /// Nothing is registered if a key is not valid; `invalid` then points to it.
+    /// Nothing is registered if a key or a value is not valid; `invalid` then points to the key.
     Failure add(std::initializer_list<Default<KeyLen>> entries, const Key<KeyLen>*& invalid) {
         for (const auto& entry : entries) {
             invalid = &entry.key;
-            if (Failure failure = entry.key.failure()) return failure;
+            if (entry.failure) return entry.failure;
         }
         const Guard<typename Platform::Mutex> guard(registration_);
         const List* older = newest_.load(std::memory_order_relaxed);

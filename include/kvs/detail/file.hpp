@@ -200,7 +200,7 @@ public:
     Failure write_mapped(const std::byte* base, std::uint64_t from, std::uint64_t to) noexcept {
         constexpr std::uint64_t page = 4096;
         for (std::uint64_t at = from; at < to; at += page)
-            if (Failure failure = write(base + at, static_cast<std::size_t>(std::min(to - at, page)), at))
+            if (Failure failure = write(base + at, static_cast<std::size_t>((std::min)(to - at, page)), at))
                 return failure;
         return {};
     }

@@ -134,6 +134,9 @@ struct AtomicMemory {
         return difference == 0;
     }
 
+    /// An aligned word in the machine's order that other threads store to.
+    static std::uint64_t load_shared(const std::byte* from) noexcept { return load(from, 8); }
+
     /// Writes one aligned word's share of a range and says how many bytes that was.
     static std::size_t store_some(std::byte* to, const std::byte* from, std::size_t count) noexcept {
         const std::size_t skip = misalignment(to);
@@ -196,6 +199,7 @@ private:
 
 struct PlainMemory {
     static std::uint64_t load(const std::byte* from, std::size_t count) noexcept { return local_word(from, count); }
+    static std::uint64_t load_shared(const std::byte* from) noexcept { return AtomicMemory::load_shared(from); }
 
     template <std::size_t Words, std::size_t Bytes>
     static bool equal(const std::byte* at, const std::uint64_t* words) noexcept {

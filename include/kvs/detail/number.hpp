@@ -105,7 +105,7 @@ constexpr bool convert(double from, To& to) noexcept {
         }
         constexpr double infinity = std::numeric_limits<double>::infinity();
         const bool in_range =
-            from >= -double{std::numeric_limits<To>::max()} && from <= double{std::numeric_limits<To>::max()};
+            from >= -double{(std::numeric_limits<To>::max)()} && from <= double{(std::numeric_limits<To>::max)()};
         if (!in_range && from != infinity && from != -infinity) return false;
         to = static_cast<To>(from);
         return static_cast<double>(to) == from;

@@ -32,8 +32,9 @@ Failure claim_store_file(File<Platform>& file, bool read_only, bool may_share, b
     if (failure.code != errc::in_use || !may_share) return failure;
     if (Failure problem = file.try_lock(layout::presence_lock, Lock::shared)) return problem;
     // Who had it may have died between the two, and left a file at rest in which nobody has announced this handle.
-    is_alone = !file.try_lock(layout::presence_lock, Lock::exclusive);
-    return {};
+    failure = file.try_lock(layout::presence_lock, Lock::exclusive);
+    is_alone = !failure;
+    return failure.code == errc::in_use ? Failure{} : failure;
 }
 
 /// `replaced` if the path names another file by now.

@@ -458,7 +458,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_locked(const KeyType& k
 /// One journal entry for all operations. They are put into the order of their buckets, so that several new records of
 /// one chain come one after the other: only the last link and the records taken over have to be kept in mind.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation>& operations) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation>& operations, std::size_t& failed) {
     if (is_foreign_process()) return forked();
     if (read_only_) return opened_read_only();
     struct Step {
@@ -470,6 +470,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation
     std::vector<Step> steps;
     steps.reserve(operations.size());
     for (const Operation& operation : operations) {
+        failed = steps.size();
         if (operation.key.problem() != errc{}) return operation.key.failure();
         Step step{&operation, operation.key.hash(), any_length, 0};
         if (!operation.erases) {
@@ -478,6 +479,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation
         }
         steps.push_back(step);
     }
+    failed = operations.size();
     // Of the operations on a key only the last one stays.
     const auto by_key = [](const Step& a, const Step& b) {
         if (a.hash != b.hash) return a.hash < b.hash;

@@ -145,7 +145,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::repair(Report& report) {
             },
             [](std::uint32_t, const Chain&) {});
         // A key whose record was damaged was counted, and is counted again when it is set.
-        region_.publish_word(pair_shared::keys, std::min(keys, shared_word(pair_shared::records)));
+        region_.publish_word(pair_shared::keys, (std::min)(keys, shared_word(pair_shared::records)));
         // Two syncs write both copies of the superblock, each with its twin.
         if (Failure failure = sync_locked()) return failure;
         if (Failure failure = before_change()) return failure;
@@ -178,7 +178,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::count_all(Stats& stats) con
                 last_bucket = bucket;
                 chain_records = 0;
             }
-            stats.longest_chain = std::max(stats.longest_chain, ++chain_records);
+            stats.longest_chain = (std::max)(stats.longest_chain, ++chain_records);
             const typename View::State state = look(place).state;
             if (state == View::State::dead) ++lengths[place.length].deleted_records;
             if (state == View::State::live) ++lengths[place.length].keys;

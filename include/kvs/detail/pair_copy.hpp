@@ -42,9 +42,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& ta
     if (!read_only_)
         if (Failure failure = check_size()) return failure;
     const std::uint64_t end = shared_word(pair_shared::live_end);
-    const std::uint64_t readable = std::min(end, source.bytes);
+    const std::uint64_t readable = (std::min)(end, source.bytes);
     // The shared area is NUL: it is of those who have this file open, and they change it while they wait for the lock.
-    if (Failure failure = target.write_mapped(region_.data(), 0, std::min(readable, pair_layout::shared_offset)))
+    if (Failure failure = target.write_mapped(region_.data(), 0, (std::min)(readable, pair_layout::shared_offset)))
         return failure;
     static constexpr std::byte nothing[pair_layout::page_bytes] = {};
     for (std::uint64_t at = pair_layout::shared_offset; at < pair_shared::end; at += sizeof nothing)

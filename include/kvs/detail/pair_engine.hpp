@@ -92,7 +92,9 @@ public:
 
     PairEngine() noexcept
         : versions_(region_, {&PairEngine::help_reader, this}),
-          writers_(region_, {&PairEngine::is_owner_dead, &PairEngine::take_over, &PairEngine::admit_loss, this}),
+          writers_(region_,
+                   {&PairEngine::is_owner_dead, &PairEngine::take_over, &PairEngine::admit_loss,
+                    [](void* engine) noexcept { return static_cast<PairEngine*>(engine)->is_viewer(); }, this}),
           journal_(region_, file_),
           durability_(writers_, &PairEngine::sync_file, shares ? &PairEngine::has_pending : nullptr, this) {}
     PairEngine(const PairEngine&) = delete;
@@ -309,9 +311,9 @@ public:
         bool erases;
         Encoded value;
     };
-    /// All or nothing. The last operation on a key is the one that counts. May throw when memory runs out; nothing has
-    /// changed then.
-    Failure apply(std::vector<Operation>& operations);
+    /// All or nothing. The last operation on a key is the one that counts. `failed` is set to the one that cannot be
+    /// done, if that is why nothing was. May throw when memory runs out; nothing has changed then.
+    Failure apply(std::vector<Operation>& operations, std::size_t& failed);
 
 private:
     static constexpr unsigned index_id =
@@ -773,7 +775,11 @@ private:
     /// Not under the writers' lock, which the handler may want: there everything is read again that was read, and told,
     /// without it.
     void report_damage(const KeyType& key, std::uint64_t record) const {
-        if (on_damage_ && !is_viewer()) on_damage_(Damage{key.view(), record});
+        static thread_local bool is_telling = false;  // what the handler itself meets
+        if (!on_damage_ || is_viewer() || is_telling) return;
+        is_telling = true;
+        on_damage_(Damage{key.view(), record});
+        is_telling = false;
     }
 
     // ---- walking over everything -----------------------------------------------------------------------------------
@@ -865,7 +871,7 @@ private:
     /// D after the next sync. Behind the last epoch nothing can be written, so there nothing is lost.
     std::uint64_t epoch_to_sync() const noexcept {
         const std::uint64_t next = shared_word(pair_shared::pending) != 0 ? next_epoch() : next_epoch() - 1;
-        return std::min(next, pair_layout::last_epoch);
+        return (std::min)(next, pair_layout::last_epoch);
     }
     static constexpr std::uint64_t most_records(std::uint64_t end) noexcept {
         return (end - pair_layout::records_offset) / pair_layout::record_bytes(KeyLen, 0);
@@ -874,8 +880,8 @@ private:
     static std::uint64_t count_keys(std::uint64_t keys, std::uint64_t added, std::uint64_t removed,
                                     std::uint64_t records) noexcept {
         keys += added;
-        keys -= std::min(keys, removed);
-        return std::min(keys, records);
+        keys -= (std::min)(keys, removed);
+        return (std::min)(keys, records);
     }
     Failure before_change() noexcept;
     bool is_begun() const noexcept;

@@ -103,7 +103,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
     // at which it was cut is whole, and none that is written later lies in it.
     if (recovery_.lost_bytes != 0 && !read_only_) {
         constexpr std::uint64_t longest = pair_layout::record_bytes(KeyLen, layout::length_count - 1);
-        const std::uint64_t to = std::min(superblock.durable_end, file_bytes_ + longest);
+        const std::uint64_t to = (std::min)(superblock.durable_end, file_bytes_ + longest);
         if (Failure failure = file_.grow(file_bytes_, to)) return failure;
         file_bytes_ = to;
     }
@@ -248,13 +248,16 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
     const std::uint64_t key_length = load_big_endian<2>(header + layout::key_length_offset);
     const auto weights = static_cast<std::uint32_t>(load_big_endian<4>(header + layout::weights_offset));
     bool is_paired = false;
-    if (file_bytes_ >= pair_layout::records_offset)
-        if (Failure failure = find_superblock(file_, is_paired)) return failure;
+    if (Failure failure = find_superblock(file_, is_paired)) return failure;
     if (!has_magic && !is_paired)
         return {errc::not_a_store,
                 "the file is of another program: it does not begin like a store",
                 Fact::of_text("the bytes \"AKVS\""),
                 {}};
+    const std::uint64_t least = is_paired ? pair_layout::records_offset : layout::records_offset;
+    if (file_bytes_ < least)
+        return {errc::corrupt, "the file is shorter than what lies before its records", Fact::at_least(least),
+                Fact::of_bytes(file_bytes_)};
     if (!is_paired)
         return {errc::policy_mismatch, "the file was made with other policies", Fact::of_text("kvs::AbBackup"),
                 Fact::of_text("kvs::NoBackup, the seed format")};

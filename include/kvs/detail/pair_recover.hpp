@@ -135,7 +135,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
     found.records = found.keys = 0;
     // Of a file that was cut short, what is left can be read. New records may come to lie where lost ones were: the
     // check in front of a record is of one link, so none that led to a lost one leads to a new one.
-    found.durable_end = std::min(end, file_bytes_);
+    found.durable_end = (std::min)(end, file_bytes_);
     // The bounds and epochs that the walk looks at.
     region_.publish_word(pair_shared::live_end, found.durable_end);
     region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
@@ -177,8 +177,8 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
             ++recovery_.damaged_chains;
     }
     // Forged records can overlap, and be more than a file has room for.
-    found.records = std::min(found.records, most_records(found.durable_end));
-    found.keys = std::min(found.keys, found.records);
+    found.records = (std::min)(found.records, most_records(found.durable_end));
+    found.keys = (std::min)(found.keys, found.records);
     if (superblock.records > found.records) recovery_.lost_records = superblock.records - found.records;
     return finish_recovery(found, after_failure);
 }
@@ -276,10 +276,10 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superbl
                 if (header.is_empty() || !header.is_good(slot_at(place, which)) ||
                     header.epoch() > pair_layout::last_epoch || !is_intact(place, which, header, key))
                     continue;
-                superblock.durable_epoch = std::max(superblock.durable_epoch, header.epoch());
+                superblock.durable_epoch = (std::max)(superblock.durable_epoch, header.epoch());
             }
             superblock.durable_end =
-                std::max(superblock.durable_end, place.record + pair_layout::record_bytes(KeyLen, place.length));
+                (std::max)(superblock.durable_end, place.record + pair_layout::record_bytes(KeyLen, place.length));
             ++superblock.records;
         },
         [](std::uint32_t, const Chain&) {});

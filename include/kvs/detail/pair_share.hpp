@@ -127,17 +127,17 @@ std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::wait_for_change(std::
     constexpr std::uint64_t longest = std::uint64_t{1} << 60;
     constexpr std::uint64_t nap = 10'000'000;
     constexpr std::uint64_t slice = 1'000'000'000;  // for a wake-up between the look at `stopping` and the sleep
-    const std::uint64_t end = Platform::nanoseconds_now() + std::min(nanoseconds, longest);
+    const std::uint64_t end = Platform::nanoseconds_now() + (std::min)(nanoseconds, longest);
     for (;;) {
         const std::uint64_t found = version();
         const std::uint64_t now = Platform::nanoseconds_now();
         if (found != seen || now >= end || stopping.load()) return found;
         if (read_only_) {
-            Platform::sleep(std::min(end - now, nap));
+            Platform::sleep((std::min)(end - now, nap));
             continue;
         }
         const std::uint64_t sleepers = region_.set_bits(pair_shared::sleepers, pair_shared::waits_for_change);
-        if (version() == seen) region_.sleep_on(pair_shared::sleepers, sleepers, std::min(end - now, slice));
+        if (version() == seen) region_.sleep_on(pair_shared::sleepers, sleepers, (std::min)(end - now, slice));
     }
 }
 

@@ -205,6 +205,17 @@ struct PosixPlatform {
         return n < 0 ? errno : 0;
     }
     static int rename(const char* from, const char* to) noexcept { return ::rename(from, to) != 0 ? errno : 0; }
+    /// The same to a name that nobody has, else EEXIST. EINVAL, ENOSYS or ENOTSUP where there is no such thing.
+    static int rename_to_free([[maybe_unused]] const char* from, [[maybe_unused]] const char* to) noexcept {
+#if defined(__linux__) && defined(SYS_renameat2)
+        constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE, which some libraries do not name
+        return ::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, no_replace) != 0 ? errno : 0;
+#elif defined(__APPLE__)
+        return ::renamex_np(from, to, RENAME_EXCL) != 0 ? errno : 0;
+#else
+        return ENOTSUP;
+#endif
+    }
     static int remove(const char* path) noexcept { return ::unlink(path) != 0 ? errno : 0; }
 
     // ---- durability ------------------------------------------------------------------------------------------------
@@ -503,7 +514,7 @@ struct PosixPlatform {
             sigset_t all;
             sigset_t before;
             ::sigfillset(&all);
-            ::sigdelset(&all, SIGBUS);
+            for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) ::sigdelset(&all, fault);
             ::pthread_sigmask(SIG_SETMASK, &all, &before);
             const int error = ::pthread_create(&thread_, nullptr, body, argument);
             ::pthread_sigmask(SIG_SETMASK, &before, nullptr);

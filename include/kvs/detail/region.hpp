@@ -74,7 +74,8 @@ public:
     }
 
     /// A word of the shared area, in the machine's own order; `offset` is a multiple of 8.
-    std::uint64_t load_word(std::uint64_t offset) const noexcept { return Memory::load(base_ + offset, 8); }
+    /// Whatever the memory's kind not torn, and no race: the thread that syncs changes some of a store of one thread.
+    std::uint64_t load_word(std::uint64_t offset) const noexcept { return Memory::load_shared(base_ + offset); }
 
     /// The same for a word that others change while this thread waits for that, whatever the memory's kind.
     std::uint64_t watch_word(std::uint64_t offset) const noexcept {

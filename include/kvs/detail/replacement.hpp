@@ -3,10 +3,15 @@
 // [copy] A copy is written beside its destination under a temporary name, flushed, and renamed over the destination in
 // one step: whoever looks there finds what was there before or the whole copy. A destination that is a symbolic link is
 // replaced, not followed. Killed before the rename, it leaves the temporary file.
+//
+// A destination that is there is locked first, so that nobody opens it as a store and writes what the rename takes
+// away. One that is not there cannot be locked: the rename is one that takes only a name that is free, where the system
+// has such a thing, and what somebody made meanwhile is treated as if it had been there.
 #ifndef KVS_DETAIL_REPLACEMENT_HPP
 #define KVS_DETAIL_REPLACEMENT_HPP
 
 #include <atomic>
+#include <cerrno>
 #include <string>
 #include <string_view>
 
@@ -48,7 +53,8 @@ public:
     Failure reserve() {
         if (Failure failure = check_path(target_)) return failure;
         Failure failure = replaced_.open(target_.c_str(), Platform::Access::write, Platform::Creation::never, 0);
-        if (failure.code == errc::not_found) return {};
+        is_free_ = failure.code == errc::not_found;
+        if (is_free_) return {};
         if (failure) return failure;
         typename Platform::FileStatus status;
         if (Failure problem = replaced_.status(status)) return problem;
@@ -56,21 +62,34 @@ public:
         return replaced_.try_lock(layout::presence_lock, Platform::Lock::exclusive);
     }
 
-    /// Puts the flushed file in place and makes that durable.
+    /// Puts the flushed file in place and makes that durable. If only that fails, the file is in place.
     Failure finish() {
+        if (is_free_) {
+            const int e = retry([&] { return Platform::rename_to_free(name_.c_str(), target_.c_str()); });
+            if (e == EEXIST)
+                if (Failure failure = reserve()) return failure;
+            if (e == 0) return flush_directory();
+            if (e != EEXIST && !is_lacking(e)) return cannot_rename(e);
+        }
         if (const int e = retry([&] { return Platform::rename(name_.c_str(), target_.c_str()); }); e != 0)
-            return system_failure("the copy cannot be renamed", e, true);
+            return cannot_rename(e);
+        return flush_directory();
+    }
+
+private:
+    static Failure cannot_rename(int e) noexcept { return system_failure("the copy cannot be renamed", e, true); }
+    Failure flush_directory() {
         done_ = true;
         const int e = retry([&] { return Platform::flush_directory(directory_.c_str()); });
         return e != 0 ? system_failure("the directory of the copy cannot be flushed", e, true) : Failure{};
     }
 
-private:
     std::string target_;
     std::string directory_;
     std::string name_;
     File<Platform> replaced_;
-    bool done_ = true;  // until there is a file to remove
+    bool is_free_ = false;  // nobody had the name
+    bool done_ = true;      // until there is a file to remove
 };
 
 }  // namespace kvs::detail

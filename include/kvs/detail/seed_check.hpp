@@ -88,7 +88,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::stats(Stats& stats) {
                 last_bucket = bucket;
                 chain_records = 0;
             }
-            stats.longest_chain = std::max(stats.longest_chain, ++chain_records);
+            stats.longest_chain = (std::max)(stats.longest_chain, ++chain_records);
             if (region_.all_zero(place.record, KeyLen))
                 ++lengths[place.length].deleted_records;
             else if (load_key(place.record, bucket, place.length, key))

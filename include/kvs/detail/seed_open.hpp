@@ -174,7 +174,7 @@ void SeedEngine<KeyLen, Sharing, Platform>::scan() {
     std::string key;
     const auto visit = [&](std::uint32_t bucket, const Place& place) {
         used |= std::uint32_t{1} << place.length;
-        last_end = std::max(last_end, place.record + layout::record_bytes(KeyLen, place.length));
+        last_end = (std::max)(last_end, place.record + layout::record_bytes(KeyLen, place.length));
         reached.push_back({static_cast<std::uint32_t>(place.record), bucket});
         if (load_key(place.record, bucket, place.length, key))
             keys.push_back({KeyType{std::string_view(key)}.hash(), static_cast<std::uint32_t>(place.record)});

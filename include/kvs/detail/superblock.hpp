@@ -176,7 +176,7 @@ public:
         const bool valid = read(copy, best);
         unsigned bad = 0;
         for (unsigned twin = 0; twin < pair_layout::superblock_twins; ++twin)
-            bad += !valid || !is_page_of(copy, twin, best) ? 1 : 0;
+            bad += !valid || !is_page_of(copy, twin, best) ? 1u : 0u;
         return bad;
     }
 

@@ -18,6 +18,8 @@
 #define KVS_DETAIL_WRITER_LOCK_HPP
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 
 #include <kvs/detail/pair_layout.hpp>
 
@@ -26,12 +28,13 @@ namespace kvs::detail {
 template <class Region, class Platform>
 class WriterLock {
 public:
-    /// What the lock asks of the engine: whether nobody has an owner byte any more, to finish a dead one's work, and to
-    /// tell the others if what was done under the lock was done to a lost page.
+    /// What the lock asks of the engine: whether nobody has an owner byte any more, to finish a dead one's work, to
+    /// tell the others if what was done under the lock was done to a lost page, and whether it waits for itself.
     struct Owner {
         bool (*is_dead)(void* engine, unsigned byte) noexcept;
         void (*take_over)(void* engine) noexcept;
         void (*admit_loss)(void* engine) noexcept;
+        bool (*is_mine)(void* engine) noexcept;  ///< the lock, this thread's
         void* engine;
     };
 
@@ -98,6 +101,7 @@ private:
             } else if (rounds < spins + yields) {
                 Platform::yield();
             } else {
+                if (owner == byte_ && owner_.is_mine(owner_.engine)) give_up();
                 if (owner != byte_ && owner_.is_dead(owner_.engine, owner)) {
                     if (!region_.exchange_word(at, word, taken(word))) continue;
                     return owner_.take_over(owner_.engine);
@@ -106,6 +110,12 @@ private:
                 if (region_.watch_word(at) == word) region_.sleep_on(shared::sleepers, sleepers, nap);
             }
         }
+    }
+
+    /// Better than to wait for ever.
+    [[noreturn]] static void give_up() noexcept {
+        std::fputs("kvs: a store was changed by the function of its own view\n", stderr);
+        std::abort();
     }
 
     [[gnu::noinline]] void wake(std::uint64_t sleepers) noexcept {
