@@ -99,6 +99,7 @@ unsigned odd_counters(const std::string& path) {
 /// Runs the deed in a process that dies at its n-th store. False if it had fewer.
 bool die_at(const std::string& path, const Deed& deed, std::uint64_t n) {
     const pid_t child = ::fork();
+    REQUIRE(child >= 0);
     if (child == 0) {
         try {
             DeadlyStore store(path, {.mode = kvs::Mode::open_existing, .sync = kvs::sync_manual});
