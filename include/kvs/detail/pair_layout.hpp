@@ -1,5 +1,5 @@
-// Where everything is in a file of paired records: every offset, size and magic number, and nothing else. FORMAT.md is
-// the same for people; tests/unit/format_document.cpp compares the two.
+// Where everything is in a file of paired records: every offset, size and magic number, and nothing else.
+// FORMAT_PAIRS.md is the same for people; tests/unit/pair_format.cpp compares the two.
 //
 //   offset 0        header and index of the seed format (layout.hpp)
 //   offset 266240   four pages of 4 KiB: superblock copy 0, copy 1, the twin of copy 0, the twin of copy 1
@@ -70,7 +70,7 @@ inline constexpr unsigned index_growing = 2;
 
 inline constexpr std::uint64_t shared_offset = superblock_offset(0, superblock_twins);
 
-/// Words of 8 bytes in the machine's order, except the stamp, which is bytes.
+/// Words of 8 bytes in the machine's order.
 namespace shared {
 constexpr std::uint64_t word(unsigned number) noexcept { return shared_offset + std::uint64_t{number} * 8; }
 // Three cache lines: what every read looks at, and seldom changes;
@@ -86,8 +86,8 @@ inline constexpr std::uint64_t sleepers = word(9);  ///< who sleeps: bits `waits
 inline constexpr std::uint64_t changes = word(10);  ///< twice the number of changes, odd during one
 inline constexpr std::uint64_t pending = word(11);  ///< 0 = nothing, `pending_any`, or the one slot that was changed
 inline constexpr std::uint64_t failed = word(12);
-inline constexpr std::uint64_t mount = word(14);   ///< of who opened the file alone; the others write its name too
 inline constexpr std::uint64_t in_use = word(13);  ///< 1 = the superblock on the device says "not clean"
+inline constexpr std::uint64_t mount = word(14);   ///< of who opened the file alone; the others write its name too
 // and what some writes and syncs do.
 inline constexpr std::uint64_t durable_end = word(16);
 inline constexpr std::uint64_t durable_generation = word(17);  ///< 0 = not known
