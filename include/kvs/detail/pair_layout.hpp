@@ -74,7 +74,7 @@ inline constexpr std::uint64_t shared_offset = superblock_offset(0, superblock_t
 namespace shared {
 constexpr std::uint64_t word(unsigned number) noexcept { return shared_offset + std::uint64_t{number} * 8; }
 // Three cache lines: what every read looks at, and seldom changes;
-inline constexpr std::uint64_t stamp = word(0);    ///< a number made of layout, size and order of words
+inline constexpr std::uint64_t stamp = word(0);    ///< `stamp_of`: who may share the area
 inline constexpr std::uint64_t opening = word(1);  ///< another one after every open that was alone
 inline constexpr std::uint64_t live_end = word(2);
 inline constexpr std::uint64_t durable_epoch = word(3);
@@ -97,6 +97,13 @@ inline constexpr std::uint64_t index_place = word(20);    ///< two words
 inline constexpr std::uint64_t journal_valid = word(22);  ///< 1 = the journal is to be applied
 inline constexpr std::uint64_t journal_words = word(23);
 inline constexpr std::uint64_t journal_place = word(24);  ///< offset of its first word
+
+/// Of this area: another number whenever something in it changes its place or its meaning.
+inline constexpr std::uint64_t layout_number = 2;
+/// Layout, size of a pointer and, by its place, order of bytes.
+constexpr std::uint64_t stamp_of(std::uint64_t pointer_bytes) noexcept {
+    return 0x4b56530100000000u | pointer_bytes << 16 | layout_number;
+}
 
 inline constexpr std::uint64_t waits_for_lock = 1;
 inline constexpr std::uint64_t waits_for_change = 2;
