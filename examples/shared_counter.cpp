@@ -30,15 +30,20 @@ void count(const char* file, std::atomic<std::uint64_t>& begun, std::atomic<std:
     }
 }
 
+/// -1 if no process can be started.
 pid_t start(const char* file, Counts& counts, unsigned i) {
     const pid_t child = ::fork();
     if (child == 0) count(file, counts.begun[i], counts.done[i]);
     return child;
 }
 
-void kill(pid_t child) {
+/// False if there was no process, or it had ended by itself.
+bool kill(pid_t child) {
+    if (child < 0) return false;  // which to the system would mean: all
+    int end = 0;
     ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+    ::waitpid(child, &end, 0);
+    return WIFSIGNALED(end) && WTERMSIG(end) == SIGKILL;
 }
 
 int main(int argc, char** argv) try {
@@ -52,18 +57,23 @@ int main(int argc, char** argv) try {
     std::array<pid_t, processes> children;
     for (unsigned i = 0; i < processes; ++i) children[i] = start(file, counts, i);
     std::uint64_t in_flight = 0;
+    bool all_lived = true;
     const auto kill_one = [&](unsigned i) {  // what it had begun is done or not, nobody can say
-        kill(children[i]);
+        all_lived = kill(children[i]) && all_lived;
         in_flight += counts.begun[i] - counts.done[i];
         counts.begun[i] = counts.done[i].load();
     };
-    for (int death = 0; death < deaths; ++death) {
+    for (int death = 0; death < deaths && all_lived; ++death) {
         ::usleep(static_cast<useconds_t>(random() % 5000));  // anywhere: opening, counting, syncing
         const unsigned victim = random() % processes;
         kill_one(victim);
         children[victim] = start(file, counts, victim);
     }
     for (unsigned i = 0; i < processes; ++i) kill_one(i);
+    if (!all_lived) {
+        fmt::print(stderr, "A process could not be started, or ended by itself.\n");
+        return 1;
+    }
 
     std::uint64_t acknowledged = 0;
     for (const auto& done : counts.done) acknowledged += done;

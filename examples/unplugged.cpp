@@ -44,27 +44,34 @@ std::string look_at(const kvs::Store<32>& game, unsigned acknowledged) {
     return fits ? "" : fmt::format("save {} is mixed with another", number);
 }
 
+/// Says what is wrong, for `main` to return.
+int complain(const std::string& problem) {
+    fmt::print(stderr, "{}\n", problem);
+    return 1;
+}
+
 int main(int argc, char** argv) try {
     const char* file = argc > 1 ? argv[1] : "unplugged.akvs";
     const int deaths = argc > 2 ? std::atoi(argv[2]) : 200;
     void* memory = ::mmap(nullptr, sizeof(Saves), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return 1;
+    if (memory == MAP_FAILED) return complain("there is no memory to share");
     Saves& saved = *new (memory) Saves(kvs::Store<32>(file).get_or("number", 0u));
     std::mt19937 random(std::random_device{}());
     unsigned in_flight = 0, killed = 0;
     const unsigned first = saved;
     for (int death = 0; death < deaths; ++death) {
         const pid_t child = ::fork();
+        if (child < 0) return complain("a process cannot be started");
         if (child == 0) play(file, saved);
         ::usleep(static_cast<useconds_t>(random() % 5000));  // anywhere: opening, saving, syncing
         ::kill(child, SIGKILL);
-        ::waitpid(child, nullptr, 0);
+        int end = 0;
+        ::waitpid(child, &end, 0);
+        if (!WIFSIGNALED(end) || WTERMSIG(end) != SIGKILL) return complain("the process ended by itself");
 
         const kvs::Store<32> game{file};
-        if (const std::string problem = look_at(game, saved); !problem.empty()) {
-            fmt::print("death {}: {}\n", death, problem);
-            return 1;
-        }
+        if (const std::string problem = look_at(game, saved); !problem.empty())
+            return complain(fmt::format("death {}: {}", death, problem));
         killed += game.recovery().outcome == kvs::Recovery::Outcome::killed ? 1 : 0;
         in_flight += game.get_or("number", 0u) != saved ? 1 : 0;
         saved = game.get_or("number", 0u);
@@ -73,6 +80,5 @@ int main(int argc, char** argv) try {
                killed, saved - first);
     fmt::print("{} were complete although the process died before it could say so.\n", in_flight);
 } catch (const kvs::Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
+    return complain(error.what());
 }

@@ -152,6 +152,8 @@ struct fmt::formatter<kvs::Recovery> : kvs::detail::TextFormatter {
         add(recovery.lost_records, "lost records");
         add(recovery.lost_bytes, "lost bytes");
         add(recovery.damaged_superblocks, "damaged superblock pages");
+        add(recovery.mended_superblocks, "superblock pages mended");
+        if (recovery.attached) text += ", attached";
         if (recovery.header_damaged) text += ", header damaged";
         if (recovery.salvaged) text += ", salvaged";
         return write(text, context);

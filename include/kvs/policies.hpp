@@ -27,8 +27,8 @@ template <class Checksum = Crc32c>
 struct AbBackup {};
 
 /// Backup: none. The file is byte for byte the seed format and values are updated in place. A process killed at any
-/// instruction loses nothing but, possibly, the one value it was writing, and that only if the value has more than 8
-/// bytes or changed its type; a power cut can damage whatever was written since the last completed `sync()`.
+/// instruction loses nothing but, possibly, the one value it was writing, and that only if it is text or bytes, or of
+/// another type than before; a power cut can damage whatever was written since the last completed `sync()`.
 struct NoBackup {};
 
 /// Sharing: all threads of any processes, up to 255 handles at the same time. A process that dies is cleaned up after

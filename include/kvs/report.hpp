@@ -17,7 +17,7 @@ struct Problem {
     std::string text;          ///< what is wrong there, with what was wanted and found
 };
 
-/// The result of `verify()`.
+/// The result of `verify()` and `repair()`.
 struct Report {
     std::uint64_t records = 0;          ///< records reached, with deleted ones
     std::uint64_t keys = 0;             ///< of them, records that hold a key
@@ -58,7 +58,8 @@ struct Recovery {
         created,     ///< there was no file, or one whose creation had not been finished
         clean,       ///< the file was closed properly
         killed,      ///< the last process that wrote to it died with the file open
-        power_loss,  ///< so did the machine
+        power_loss,  ///< so did the machine; or it looks like that: a flush failed, or the file is a copy of one in
+                     ///< use, was cut short, was reached through another mount, or had to be salvaged
     };
 
     Outcome outcome = Outcome::clean;
@@ -71,7 +72,8 @@ struct Recovery {
 
     // The following is told by stores with `AbBackup` only.
     std::uint64_t rolled_back = 0;      ///< values that were not yet durable when the machine died, and are gone; or
-                                        ///< the one that `sync_each` wrote last, if a bit of it flipped
+                                        ///< the one that `sync_each` wrote last, if a bit of it flipped. Those in
+                                        ///< records made since the last sync are gone too, and not counted
     std::uint64_t mended_records = 0;   ///< records with a copy that was torn in between, and emptied
     std::uint64_t damaged_records = 0;  ///< records with a damaged copy, or damaged altogether
     std::uint64_t lost_records = 0;     ///< records that should be there and are not reached
@@ -82,7 +84,8 @@ struct Recovery {
     bool header_damaged = false;        ///< the superblock's copy of the header is used
     bool salvaged = false;              ///< both superblocks were damaged, and `Options::salvage` was set
 
-    /// True if anything is damaged or lost that no death of a process or the machine explains.
+    /// True if anything is damaged or lost that no death of a process or the machine explains, as far as the open has
+    /// looked: records of a store with `AbBackup` only after a power cut. `verify()` looks at everything.
     bool damaged() const noexcept {
         return damaged_chains + damaged_records + lost_records + lost_bytes + damaged_superblocks != 0 ||
                header_damaged || salvaged;

@@ -120,12 +120,15 @@ concept Buffer = std::is_convertible_v<T&&, std::span<char>> || std::is_converti
 /// A typed key-value store in one file. Write it as `kvs::Store<KeyLen, Policies...>` or `kvs::SeedStore<KeyLen>`.
 ///
 /// * A key holds one value, of whatever type it was last set to.
-/// * `get`, `set`, `erase` and `contains` cost O(1) expected up to some ten thousand keys.
+/// * `get`, `set`, `erase` and `contains` cost O(1) expected up to some ten thousand keys, and O(keys / 4096) beyond.
 /// * Every function that can throw `kvs::Error` has a twin that takes a trailing `std::error_code&`, does not throw and
 ///   clears the code on success. Every operation can fail with `corrupt` where the file is damaged, `forked` in the
 ///   child of a fork and `not_found` after a move; operations with a key also with `key_empty`, `key_too_long` and
 ///   `not_text`; those that write with `read_only`, `not_durable`, `disk_full` and `io_error`. What else a function
 ///   fails with stands beside it. A failed operation changes nothing, unless it says so.
+/// * Where memory runs out, functions throw `std::bad_alloc`, and twins say `std::errc::not_enough_memory`. What a
+///   function of the caller throws comes through; for a twin it becomes a code: its own if it is a `std::system_error`,
+///   `not_enough_memory` if it is a `std::bad_alloc`, else `std::errc::operation_canceled`.
 /// * Every function but construction, destruction and moving may be called from any thread at any time. Reads take no
 ///   lock and store nothing that others see. With `SharedProcesses`, the default, up to 255 handles of any processes
 ///   have the file open; what one of them sets, all of them see at once. With `Unshared`, one thread at a time.
@@ -151,9 +154,10 @@ public:
     // ---- opening and closing ---------------------------------------------------------------------------------------
 
     /// Opens the file, or creates it, as the options say. Fails with `not_found` (no such file or directory),
-    /// `already_exists`, `read_only` (no permission to write), `in_use`, `not_a_store`, `key_length_mismatch`,
-    /// `corrupt` (shorter than its index), `disk_full`, `io_error`; a file that is not a store, or is in use, is left
-    /// untouched. Costs one walk over the file's index and records.
+    /// `already_exists`, `read_only` (no permission to write), `in_use`, `not_a_store`, `version_mismatch`,
+    /// `policy_mismatch`, `key_length_mismatch`, `corrupt` (shorter than its index, or all superblocks damaged),
+    /// `disk_full`, `io_error`; a file that is not a store, or is in use, is left untouched. Costs a look at the index;
+    /// with `NoBackup`, and after a power cut, a walk over all records.
     template <detail::PathLike Path>
     explicit BasicStore(const Path& path, const Options& options = {}) : BasicStore(Closed{}) {
         if (detail::Failure failure = open(detail::path_text(path), options))
@@ -331,8 +335,8 @@ public:
     // ---- writing ---------------------------------------------------------------------------------------------------
 
     /// Sets a key to a value, whatever it held before. Fails with `value_too_long` (text of more than 65,536 bytes,
-    /// bytes of more than 65,534), `not_text`, `store_full`. With `sync_each` a flush that fails is `io_error`, or
-    /// `disk_full` where the system calls it that: the value is in place then, but not durable.
+    /// bytes of more than 65,536, or 65,534 with `NoBackup`), `not_text`, `store_full`. With `sync_each` a flush that
+    /// fails is `io_error`, or `disk_full` where the system calls it that: the value is in place then, but not durable.
     template <class T>
     void set(const key_type& key, const T& value) {
         if (!write_scalar(key, value)) [[unlikely]]
@@ -382,7 +386,8 @@ public:
         return erase(setting.template key<KeyLen>(), error);
     }
 
-    /// Removes all keys. O(65,536), whatever their number. Registered defaults stay.
+    /// Removes all keys, whatever their number: with `NoBackup` in O(65,536); with `AbBackup` it syncs first, and the
+    /// rest is O(1). Registered defaults stay.
     void clear() { check(remove_all()); }
     void clear(std::error_code& error) noexcept {
         detail::guarded(error, [&] { return remove_all(); });
@@ -398,6 +403,7 @@ public:
         function(noted);
         if (detail::Failure failure = apply(noted)) detail::raise(failure, path(), noted.failed_key_);
     }
+    /// The same; an exception of the function is an error.
     template <class Function>
     void batch(Function&& function, std::error_code& error) noexcept {
         detail::guarded(error, [&] {
@@ -421,7 +427,7 @@ public:
     }
 
     /// Returns when every write that returned before the call is on the device. After a failed flush this and every
-    /// write fail with `not_durable` until the store has been closed and opened again.
+    /// write fail with `not_durable` until all handles have closed the file and it has been opened again.
     void sync() { check(flush()); }
     void sync(std::error_code& error) noexcept {
         detail::guarded(error, [&] { return flush(); });
@@ -457,7 +463,7 @@ public:
         check(modify(key, function, value), key);
         return value;
     }
-    /// The same; a value-initialised `T` goes with an error.
+    /// The same; a value-initialised `T` goes with an error, which an exception of the function is one of.
     template <class T = detail::FromParameter, class Function>
     auto read_modify_write(const key_type& key, Function&& function, std::error_code& error) noexcept {
         detail::ModifiedType<T, Function> value{};
@@ -562,8 +568,8 @@ public:
 
     /// Writes a copy of the store as it is at one moment, deleted records included, and makes it durable. Replaces a
     /// file of that name in one step; fails with `in_use` if that is a store that is open, this one or another. The
-    /// copy has the permissions of the store's file. Writers wait meanwhile. The one failure behind which the copy is
-    /// in place is that of making its name durable.
+    /// copy has the permissions of the store's file, less those of the process's umask. Writers wait meanwhile. The one
+    /// failure behind which the copy is in place is that of making its name durable.
     template <detail::PathLike Path>
     void copy_to(const Path& path) const {
         const std::string_view target = detail::path_text(path);
@@ -585,8 +591,9 @@ public:
         detail::guarded(error, [&] { return compact(detail::path_text(path)); });
     }
 
-    /// Reads everything and reports all that is wrong with the file; records that overlap and keys that have two of
-    /// them are found here only. Writers wait meanwhile. O(n log n) and some 24 bytes of memory for each of n records.
+    /// Reads everything and reports all that is wrong with the file. Writers wait meanwhile. O(n) for n records. With
+    /// `NoBackup` it also looks for records that overlap and for keys that have two of them, and costs O(n log n) and
+    /// some 24 bytes of memory for each record.
     Report verify() const {
         Report report;
         check(check_all(report));

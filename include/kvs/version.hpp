@@ -1,4 +1,4 @@
-// The version of the library. The format of files has none of its own yet: the seed format never changes.
+// The version of the library; that of the file format is in detail/pair_layout.hpp.
 #ifndef KVS_VERSION_HPP
 #define KVS_VERSION_HPP
 

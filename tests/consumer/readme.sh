@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The code in the README: readme.sh SOURCE-OF-KVS
 #
-# A block behind a line <!-- FILE --> has to be that file. Every other C++ block has to compile, as a file if it
-# includes anything, else as the body of a function.
+# A block behind a line <!-- FILE --> has to be that file. Every other C++ block has to compile: as a file if it has a
+# main, else as the body of a function behind its own #include lines. Nothing else is added: what a block lacks here, it
+# lacks for who copies it.
 set -euo pipefail
 cd "$1"
 work=$(mktemp -d)
@@ -25,11 +26,12 @@ for block in "$work"/block*.cpp; do
         quoted=$((quoted + 1))
         continue
     fi
-    if grep -q '^#include' "$block"; then
+    if grep -q '^int main' "$block"; then
         cp "$block" "$work/program.cpp"
     else
-        { printf '#include <kvs/format.hpp>\n#include <kvs/kvs.hpp>\n#include <chrono>\nusing namespace std::chrono_literals;\nvoid f() {\n'
-          cat "$block"
+        { grep '^#include' "$block"
+          printf 'void f() {\n'
+          grep -v '^#include' "$block"
           printf '}\n'; } >"$work/program.cpp"
     fi
     "${CXX:-c++}" -std=c++20 -fsyntax-only -Iinclude "$work/program.cpp" || { echo "in README.md:"; cat "$block"; exit 1; }

@@ -1,4 +1,4 @@
-// [P5] [failed] A write-back that really fails: ext4 on a loop device whose backing file lies on a full file system in
+// [failed] A write-back that really fails: ext4 on a loop device whose backing file lies on a full file system in
 // memory. What has been stored to the mapping is taken by the kernel and cannot be written; fdatasync says so once, the
 // next call is answered with success, and some pages are on the device and others are not.
 //

@@ -1,6 +1,7 @@
 // How much a random test does, and from which seed.
 //
 //   KVS_LONG=1     the long campaigns (./tests/run --long)
+//   KVS_SHORT=1    short ones, for the second and third build of the same tests
 //   KVS_SEED=n     replay: every random test starts from this seed
 //
 // Put INFO(campaign.replay()) into a random test: each failure then prints how to see it again.

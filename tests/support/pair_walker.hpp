@@ -1,6 +1,6 @@
 // A second reader of paired files, written from include/kvs/FORMAT_PAIRS.md alone: it includes no header of the
-// library, and xxHash as other programs do. Takes the bytes of a file that nobody has open, in the state of its
-// counting superblock, and tells what is in it and what is wrong with it. Slow and plain on purpose.
+// library, and xxHash as other programs do. Takes the bytes of a file that nobody has open, and tells what is in it and
+// what is wrong with it: by the last durable state, or by the last one. Slow and plain on purpose.
 #pragma once
 
 #ifndef XXH_INLINE_ALL
@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -41,15 +42,29 @@ class PairWalker {
 public:
     explicit PairWalker(const std::string& file) : file_(file) {}
 
+    /// The last durable state.
     PairWalk walk() {
         find_superblock();
         if (!result_.valid) return result_;
-        if (file_.compare(0, 4, "AKVS") != 0 || number(4, 2) != result_.key_length || number(6, 4) != result_.weights)
-            problem("the header is not the superblock's");
-        for (std::uint32_t bucket = 0; bucket < 65536; ++bucket) walk_bucket(bucket);
-        if (result_.reached != result_.records) problem("another number of records is reached than counted");
-        if (result_.entries.size() != result_.keys) problem("another number of keys is found than counted");
-        return result_;
+        newest_ = result_.durable_epoch;
+        return walk_buckets();
+    }
+
+    /// The last state, of a file that was not closed: with all that a killed process was told is done.
+    static PairWalk walk_last(std::string file) {
+        PairWalker walker(file);
+        walker.find_superblock();
+        if (!walker.result_.valid || walker.result_.clean) return walker.result_;
+        if (walker.local(282624) != (0x4b56530100000000u + 65536 * sizeof(void*) + 2)) walker.problem("another stamp");
+        if (walker.local(282720) != 0) walker.problem("a flush failed");
+        if (walker.local(282800) == 1) walker.apply_journal(file);
+        walker.result_.durable_end = walker.local(282640);
+        walker.result_.durable_epoch = std::max(walker.result_.durable_epoch, walker.local(282648));
+        walker.result_.void_epoch = walker.local(282656);
+        walker.result_.records = walker.local(282768);
+        walker.result_.keys = walker.local(282776);
+        walker.newest_ = walker.result_.durable_epoch + 1;
+        return walker.walk_buckets();
     }
 
     static std::uint32_t crc32c(const std::string& bytes) {
@@ -73,6 +88,34 @@ public:
     }
 
 private:
+    PairWalk walk_buckets() {
+        if (file_.compare(0, 4, "AKVS") != 0 || number(4, 2) != result_.key_length || number(6, 4) != result_.weights)
+            problem("the header is not the superblock's");
+        for (std::uint32_t bucket = 0; bucket < 65536; ++bucket) walk_bucket(bucket);
+        if (torn_ != 0 && result_.reached < result_.records) problem("an index slot leads to no record");
+        if (result_.reached != result_.records) problem("another number of records is reached than counted");
+        if (result_.entries.size() != result_.keys) problem("another number of keys is found than counted");
+        return result_;
+    }
+
+    void apply_journal(std::string& file) {
+        std::uint64_t at = local(282816);
+        const std::uint64_t end = at + 8 * local(282808);
+        while (at < end) {
+            const std::uint64_t head = local(at), to = head >> 32, count = head & 0xffffffffu;
+            const bool index = to >= 10 && to + count <= 262154 && count == 4 && (to - 10) % 4 == 0;
+            const bool word = count == 8 && (to == 282640 || to == 282656 || to == 282768 || to == 282776);
+            if (!index && !word && to < 380928) return problem("an image goes to " + std::to_string(to));
+            file.replace(to, count, file.substr(at + 8, count));
+            at += 8 + (count + 7) / 8 * 8;
+        }
+    }
+    /// A number of the shared area, which is in the order of the machine.
+    std::uint64_t local(std::uint64_t offset) const {
+        std::uint64_t n = 0;
+        std::memcpy(&n, bytes(offset, 8).data(), 8);
+        return n;
+    }
     std::uint64_t number(std::uint64_t offset, unsigned width) const {
         std::uint64_t n = 0;
         for (unsigned i = 0; i < width; ++i)
@@ -138,10 +181,18 @@ private:
         const std::uint64_t p = std::uint64_t{1} << log2, m = result_.key_length, s = 16 + (p + 7) / 8 * 8;
         std::uint64_t link = 10 + 4 * std::uint64_t{bucket}, lowest = 380928 + 4;
         while (const std::uint64_t o = number(link, 4)) {
+            const bool may_be_torn = !result_.clean && newest_ == result_.durable_epoch;
+            if (may_be_torn && o >= result_.durable_end) return;  // to a record that came later
             const std::string check = big_endian(link, 4) + big_endian(o, 4) + big_endian(bucket, 4) + big_endian(p, 4);
             if (o < lowest || o + m + 1 + 2 * s + 4 > result_.durable_end || (o + m + 1) % 8 != 0 ||
-                (o & (o - 1)) == 0 || number(o - 4, 4) != crc32c(check))
-                return problem("a link of bucket " + std::to_string(bucket) + " leads to no record");
+                (o & (o - 1)) == 0 || number(o - 4, 4) != crc32c(check)) {
+                const bool half = o >> 16 == 0 || (o & 0xffff) == 0;
+                if (may_be_torn && link < 262154 && half)
+                    ++torn_;
+                else
+                    problem("a link of bucket " + std::to_string(bucket) + " leads to no record");
+                return;
+            }
             ++result_.reached;
             if (number(o + m, 1) != (0x80 | log2)) problem("a record's type byte is wrong");
             read_record(bucket, log2, o, s);
@@ -160,6 +211,8 @@ private:
                 problem("a header check is wrong at " + std::to_string(slot));
             else if (epoch > result_.durable_epoch + (result_.clean ? 0 : 1))
                 problem("an epoch is too large at " + std::to_string(slot));
+            else if (epoch > newest_)
+                continue;  // of a value that came later
             else if (slot == result_.lone_slot && epoch == result_.durable_epoch &&
                      (number(slot + 8, 8) != result_.lone_content || !is_intact(o, slot)))
                 continue;  // torn
@@ -191,6 +244,8 @@ private:
     }
 
     const std::string& file_;
+    std::uint64_t newest_ = 0;  ///< of the slots that count
+    unsigned torn_ = 0;         ///< index slots of which a half may be missing
     PairWalk result_;
 };
 

@@ -1,4 +1,4 @@
-// [P4] Bad input of every kind: keys and values, files that are damaged, of other programs, or hostile, paths that
+// Bad input of every kind: keys and values, files that are damaged, of other programs, or hostile, paths that
 // cannot be opened, files that somebody else has open, the end of the format's 4 GiB, the child of a fork. Each with
 // its code and with a message that names what is wrong, and with the file untouched.
 //

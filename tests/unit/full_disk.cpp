@@ -1,4 +1,4 @@
-// [P5] [growth] A file system that is full, a real one: a tmpfs of every size, in steps of one page, from none to more
+// [growth] A file system that is full, a real one: a tmpfs of every size, in steps of one page, from none to more
 // than the work needs. Never a bus error; an operation that finds no space says disk_full and names the file; what was
 // there stays; and when there is space again, all goes on.
 //

@@ -1,4 +1,4 @@
-// [P5] Memory runs out: every allocation of an operation fails in turn. The twin that takes a std::error_code says
+// Memory runs out: every allocation of an operation fails in turn. The twin that takes a std::error_code says
 // not_enough_memory and does not throw, the other one throws std::bad_alloc; nothing has changed, and nothing is lost.
 //
 // This file replaces the global operator new of the test program: it counts, and fails when a test has said so, in the

@@ -5,6 +5,7 @@
 #include <kvs/kvs.hpp>
 
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <set>
@@ -222,6 +223,17 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     std::size_t others = 0;
     for (const auto& [what, where] : document) others += wanted.count(what) == 0 ? 1 : 0;
     CHECK(others == 6 + 6 + 3 + 1);
+    const std::string text = contents_of(KVS_TEST_SOURCE_DIR "/include/kvs/FORMAT_PAIRS.md");
+    for (const std::string& sentence : {
+             "The stamp is `0x4b56530100000000` + 65536 times the size of a pointer + " +
+                 std::to_string(shared::layout_number) + ",",
+             "if it is not longer than " + std::to_string(pair_layout::records_offset) + " bytes",
+             "for an index slot: at or behind " + std::to_string(pair_layout::records_offset) + ",",
+         }) {
+        INFO(sentence);
+        CHECK(text.find(sentence) != std::string::npos);
+    }
+    CHECK(shared::stamp_of(8) == 0x4b56530100000000 + 65536 * 8 + shared::layout_number);
     CHECK(pair_layout::first_epoch == 1073741825);
     CHECK(pair_layout::last_epoch == 1099511627774);
     CHECK(kvs::detail::layout::gate_lock == 4294967296);
@@ -230,6 +242,14 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     // A record of a 32-byte key and an 8-byte value.
     CHECK(pair_layout::next_record(400000, 32) - pair_layout::check_bytes - 400000 < 8);
     CHECK(pair_layout::record_bytes(32, 3) + pair_layout::check_bytes <= 96);
+}
+
+TEST_CASE("the stamp of a file is what FORMAT_PAIRS.md says", "[format]") {
+    kvs_test::TempDir dir;
+    { const kvs::Store<7> store(dir.file()); }
+    std::uint64_t stamp = 0;
+    std::memcpy(&stamp, contents_of(dir.file()).data() + shared::stamp, sizeof stamp);
+    CHECK(stamp == 0x4b56530100000000 + 65536 * sizeof(void*) + 2);
 }
 
 TEMPLATE_TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte read by a second reader",

@@ -1,4 +1,4 @@
-// P5 for pairs: every call to the system fails in turn, once or for ever, during the whole life of a store. A failed
+// Of pairs: every call to the system fails in turn, once or for ever, during the whole life of a store. A failed
 // operation is a typed error and has changed nothing, or, where the flush of `sync_each` failed, is in place and said
 // to be not durable. Opened again, the file holds what was acknowledged; after a flush that failed, a state at or after
 // the last completed sync. No descriptor, mapping, thread or file is left behind.

@@ -489,6 +489,26 @@ TEST_CASE("recovery tells what opening found", "[store]") {
     CHECK(s.get<int>("k") == 1);
 }
 
+TEST_CASE("a recovery is printed with everything that is not as usual", "[store]") {
+    kvs::Recovery recovery;
+    CHECK(fmt::format("{}", recovery) == "clean: 0 records, 0 keys, 0 damaged chains, 0 duplicate keys");
+    recovery = {.outcome = kvs::Recovery::Outcome::killed,
+                .rolled_back = 1,
+                .mended_records = 2,
+                .damaged_records = 3,
+                .lost_records = 4,
+                .lost_bytes = 5,
+                .damaged_superblocks = 1,
+                .mended_superblocks = 2,
+                .attached = true,
+                .header_damaged = true,
+                .salvaged = true};
+    CHECK(fmt::format("{}", recovery) ==
+          "killed: 0 records, 0 keys, 0 damaged chains, 0 duplicate keys, 1 values rolled back, 2 records mended, 3 "
+          "damaged records, 4 lost records, 5 lost bytes, 1 damaged superblock pages, 2 superblock pages mended, "
+          "attached, header damaged, salvaged");
+}
+
 TEST_CASE("a store without a user keeps working when one is opened and nothing is done", "[store]") {
     TempDir dir;
     { Store s{dir.file()}; }

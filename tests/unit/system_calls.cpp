@@ -1,4 +1,4 @@
-// [P5] Every call of the operating system fails: the first, the second, ... of each function, once and for ever, with
+// Every call of the operating system fails: the first, the second, ... of each function, once and for ever, with
 // every errno that it may have, through the whole life of a store and under every sync policy. Each time:
 //
 //   * no crash, no hang, no descriptor, mapping or thread that stays, no file that nobody asked for;

@@ -1,4 +1,4 @@
-// [P6] [readers] [hints] Several threads in one store: whoever reads, in whatever way, sees each operation whole or not
+// [readers] [hints] Several threads in one store: whoever reads, in whatever way, sees each operation whole or not
 // at all. And the thread of `sync_every`.
 //
 // Every value tells which key it belongs to and repeats itself, so that a torn one, or another key's, is known at

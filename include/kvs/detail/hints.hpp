@@ -5,10 +5,12 @@
 // that is quick to compute; a look-up goes there first, compares the key with the bytes in the file, and takes the long
 // way if they differ. Nothing depends on a hint being right or being there.
 //
-// One thing could make bytes equal a key without being that key's record: space used again after `clear`, where the
-// offset may lie inside another record's value. Therefore a hint carries the store's count of clears, and is looked at
-// only while that is the count, inside the reader's version check (`clear` changes all versions). The count has 16 bits
-// in a hint and 32 in the store: after 65,535 clears there are no more hints, and no stale one is ever taken.
+// One thing could make bytes equal a key without being that key's record: space used again, where the offset may lie
+// inside another record's value. In the seed format `clear` frees space. Therefore a hint carries the store's count of
+// clears, and is looked at only while that is the count, inside the reader's version check (`clear` changes all
+// versions). The count has 16 bits in a hint and 32 in the store: after 65,535 clears there are no more hints, and no
+// stale one is ever taken. A file of pairs frees no space while it is open for writing, so there the count is 0; a
+// read-only handle puts the number of its view in its place, for the file can be another when it is looked at anew.
 //
 // A hint is one word, so it is whole or another one. Two places for each hash keep most keys of a small store.
 #ifndef KVS_DETAIL_HINTS_HPP
@@ -22,7 +24,7 @@
 namespace kvs::detail {
 
 /// bits 0..31 offset of the record, 32..39 low bits of the key's hash, 40..44 logarithm of the value length,
-/// 45..47 of the quick hash, 48..63 count of clears. All 0 = none: no record is at offset 0.
+/// 45..47 of the quick hash, 48..63 count of clears, or what takes its place. All 0 = none: no record is at offset 0.
 class Hint {
 public:
     constexpr Hint() noexcept = default;

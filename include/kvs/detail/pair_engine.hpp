@@ -943,10 +943,7 @@ private:
     void make_usable() noexcept;
     void count_used_lengths() noexcept;
     bool has_stamp() const noexcept;
-    /// Layout 2 of the shared area, the size of a word and, by its place, the order of bytes.
-    static constexpr std::uint64_t stamp_word() noexcept {
-        return 0x4b56530100000000u | std::uint64_t{sizeof(void*)} << 16 | 2;
-    }
+    static constexpr std::uint64_t stamp_word() noexcept { return pair_shared::stamp_of(sizeof(void*)); }
 
     Failure foreign_stamp() const noexcept {
         return {errc::in_use, "processes of another word size, byte order or version of the library have the file open",

@@ -1,5 +1,5 @@
-// Where everything is in a file of paired records: every offset, size and magic number, and nothing else. FORMAT.md is
-// the same for people; tests/unit/format_document.cpp compares the two.
+// Where everything is in a file of paired records: every offset, size and magic number, and nothing else.
+// FORMAT_PAIRS.md is the same for people; tests/unit/pair_format.cpp compares the two.
 //
 //   offset 0        header and index of the seed format (layout.hpp)
 //   offset 266240   four pages of 4 KiB: superblock copy 0, copy 1, the twin of copy 0, the twin of copy 1
@@ -70,11 +70,11 @@ inline constexpr unsigned index_growing = 2;
 
 inline constexpr std::uint64_t shared_offset = superblock_offset(0, superblock_twins);
 
-/// Words of 8 bytes in the machine's order, except the stamp, which is bytes.
+/// Words of 8 bytes in the machine's order.
 namespace shared {
 constexpr std::uint64_t word(unsigned number) noexcept { return shared_offset + std::uint64_t{number} * 8; }
 // Three cache lines: what every read looks at, and seldom changes;
-inline constexpr std::uint64_t stamp = word(0);    ///< a number made of layout, size and order of words
+inline constexpr std::uint64_t stamp = word(0);    ///< `stamp_of`: who may share the area
 inline constexpr std::uint64_t opening = word(1);  ///< another one after every open that was alone
 inline constexpr std::uint64_t live_end = word(2);
 inline constexpr std::uint64_t durable_epoch = word(3);
@@ -86,8 +86,8 @@ inline constexpr std::uint64_t sleepers = word(9);  ///< who sleeps: bits `waits
 inline constexpr std::uint64_t changes = word(10);  ///< twice the number of changes, odd during one
 inline constexpr std::uint64_t pending = word(11);  ///< 0 = nothing, `pending_any`, or the one slot that was changed
 inline constexpr std::uint64_t failed = word(12);
-inline constexpr std::uint64_t mount = word(14);   ///< of who opened the file alone; the others write its name too
 inline constexpr std::uint64_t in_use = word(13);  ///< 1 = the superblock on the device says "not clean"
+inline constexpr std::uint64_t mount = word(14);   ///< of who opened the file alone; the others write its name too
 // and what some writes and syncs do.
 inline constexpr std::uint64_t durable_end = word(16);
 inline constexpr std::uint64_t durable_generation = word(17);  ///< 0 = not known
@@ -97,6 +97,13 @@ inline constexpr std::uint64_t index_place = word(20);    ///< two words
 inline constexpr std::uint64_t journal_valid = word(22);  ///< 1 = the journal is to be applied
 inline constexpr std::uint64_t journal_words = word(23);
 inline constexpr std::uint64_t journal_place = word(24);  ///< offset of its first word
+
+/// Of this area: another number whenever something in it changes its place or its meaning.
+inline constexpr std::uint64_t layout_number = 2;
+/// Layout, size of a pointer and, by its place, order of bytes.
+constexpr std::uint64_t stamp_of(std::uint64_t pointer_bytes) noexcept {
+    return 0x4b56530100000000u | pointer_bytes << 16 | layout_number;
+}
 
 inline constexpr std::uint64_t waits_for_lock = 1;
 inline constexpr std::uint64_t waits_for_change = 2;

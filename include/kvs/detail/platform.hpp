@@ -13,7 +13,7 @@ namespace kvs::detail {
 using NativePlatform = PosixPlatform;
 }
 #else
-#error "kvs: this version runs on POSIX systems (Linux, macOS, the BSDs); there is no platform file for this one."
+#error "kvs: this version runs on POSIX systems (Linux, macOS); there is no platform file for this one."
 #endif
 
 #endif  // KVS_DETAIL_PLATFORM_HPP

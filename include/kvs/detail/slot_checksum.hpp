@@ -1,7 +1,7 @@
 // What a checksum policy is to a store of pairs: a state, a number in the superblock, a name in messages.
 //
 // The state takes the words that a slot's checksum covers, one after the other and in memory order, by `add`; `value`
-// gives the 32 bits and ends it. `is_quick` is false where the machine lacks what the short way of a look-up counts on.
+// gives the 32 bits and ends it. `has_quick` is false where the machine lacks what the short way of a look-up needs.
 //
 // Record checks and superblocks have CRC-32C whatever the policy: they are read before anybody knows it.
 #ifndef KVS_DETAIL_SLOT_CHECKSUM_HPP

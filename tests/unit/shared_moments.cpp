@@ -1,5 +1,5 @@
-// Mistakes of the shared store that a review found, each with its story. A platform that runs something at a system
-// call brings about the moments that they need.
+// Mistakes of the shared store that were found, each with its story. A platform that runs something at a system call
+// brings about the moments that they need.
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/kvs.hpp>
 
