@@ -4,11 +4,13 @@
 #include <kvs/kvs.hpp>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -167,6 +169,39 @@ TEST_CASE("handles that see the file through two mounts die, and nothing is lost
     Hooked::mount = 0;
     CHECK(s.recovery().outcome == kvs::Recovery::Outcome::killed);
     CHECK(s.get<int>("k") == 3);
+}
+
+// Each mount namespace has numbers of its own for the same mounts: a service that was killed and started again in a new
+// one came back to its last sync.
+TEST_CASE("a process killed in one mount namespace and started again in another has lost nothing",
+          "[shared][regression]") {
+    using kvs::detail::PosixPlatform;
+    TempDir dir(std::filesystem::temp_directory_path());
+    const std::string path = dir.file();
+    kvs::Store<16>(path, manual).set("k", 1);
+    const int file = ::open(path.c_str(), O_RDONLY);
+    std::uint64_t id = 0;
+    REQUIRE(PosixPlatform::mount_id(file, id) == 0);
+    ::close(file);
+    if (id >> 63 == 0) {
+        WARN("the file system is none that has a number of its own");
+        return;
+    }
+    die_after([&] {
+        kvs::Store<16>(path, manual).set("k", 2);
+        kvs::Store<16> s(path, manual);
+        s.set("k", 3);
+        ::_exit(0);
+    });
+    CHECK(kvs_test::in_child([&] {
+              kvs_test::Complaints wrong;
+              if (::unshare(CLONE_NEWNS) != 0)
+                  return std::string();  // for root only; then it is a death like any other
+              const kvs::Store<16> s(path, manual);
+              wrong.unless(s.recovery().outcome == kvs::Recovery::Outcome::killed, "recovery");
+              wrong.unless(s.get<int>("k") == 3, "the value");
+              return wrong.text();
+          }) == "");
 }
 
 // Between the opening of a file and the note of it, a fork in another thread gave the child a descriptor that it did

@@ -1,4 +1,5 @@
-// The operating system, POSIX: with bus_errors_posix.hpp the only file that includes a system header.
+// The operating system, POSIX: with bus_errors_posix.hpp and place_posix.hpp the only file that includes a system
+// header.
 //
 // Every function is one system call (or the smallest group that has one meaning), returns 0 or an errno value, never
 // throws, never retries and keeps no state. `on_store` is told of every change of mapped bytes, one call for each
@@ -13,10 +14,6 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#if defined(__APPLE__)
-#include <sys/sysctl.h>
-#include <sys/time.h>
-#endif
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -34,6 +31,7 @@
 #include <kvs/detail/bus_errors_posix.hpp>
 #include <kvs/detail/incidents.hpp>
 #include <kvs/detail/lost_pages.hpp>
+#include <kvs/detail/place_posix.hpp>
 
 namespace kvs::detail {
 
@@ -110,7 +108,7 @@ private:
     static inline File* first_ = nullptr;
 };
 
-struct PosixPlatform {
+struct PosixPlatform : PosixPlace {
     using KvsPlatform = void;  ///< marks a platform among the policies of a store
     using File = int;
     static constexpr File no_file = -1;
@@ -288,62 +286,6 @@ struct PosixPlatform {
 
     // ---- which run of which machine ---------------------------------------------------------------------------------
 
-    /// A number of 128 bits that is another one after every start of the machine. Where the system has no such thing,
-    /// the time of the start; ENOTSUP where it has neither.
-    static int boot_id(std::uint64_t (&id)[2]) noexcept {
-#if defined(__linux__)
-        const int file = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-        if (file < 0) return errno;
-        char text[64] = {};
-        const ssize_t bytes = ::read(file, text, sizeof text - 1);
-        const int error = bytes < 0 ? errno : 0;
-        ::close(file);
-        if (error != 0) return error;
-        unsigned digits = 0;
-        for (const char c : text) {
-            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-            if (digit < 0 || digits == 32) continue;
-            std::uint64_t& half = id[digits++ / 16];
-            half = half << 4 | static_cast<unsigned>(digit);
-        }
-        return digits == 32 ? 0 : ENOTSUP;
-#elif defined(__APPLE__)
-        timeval start{};
-        std::size_t size = sizeof start;
-        if (::sysctlbyname("kern.boottime", &start, &size, nullptr, 0) != 0) return errno;
-        id[0] = static_cast<std::uint64_t>(start.tv_sec);
-        id[1] = static_cast<std::uint64_t>(start.tv_usec);
-        return 0;
-#else
-        return ENOTSUP;
-#endif
-    }
-    /// A number of the mount through which the file was opened, never given out twice between two starts of the
-    /// machine; 0 where the system has none (Linux has it since 6.8). The call by its number and its answer by offsets:
-    /// whether a library knows the field yet must not decide what the file is told.
-    static int mount_id([[maybe_unused]] File file, std::uint64_t& id) noexcept {
-        id = 0;
-#if defined(__linux__)
-#if defined(SYS_statx)
-        constexpr long call = SYS_statx;
-#elif defined(__x86_64__)
-        constexpr long call = 332;
-#else
-        constexpr long call = 291;  // of all architectures that came later
-#endif
-        constexpr unsigned unique = 0x4000;  // STATX_MNT_ID_UNIQUE
-        struct {
-            std::uint32_t mask;
-            std::uint32_t other_fields[35];
-            std::uint64_t mount;
-            std::uint64_t more_fields[13];
-        } answer{};
-        static_assert(offsetof(decltype(answer), mount) == 144 && sizeof answer == 256);
-        if (::syscall(call, file, "", AT_EMPTY_PATH, unique, &answer) != 0) return errno;
-        if ((answer.mask & unique) != 0) id = answer.mount;
-#endif
-        return 0;
-    }
     /// A number that is hardly ever the same twice; no secret.
     static std::uint64_t arbitrary_number() noexcept {
         timespec now{};
