@@ -3,5 +3,11 @@
 
 #include <every_header.hpp>
 
-kvs::SeedStore<32> open_in_other_unit(const char* path);
-int read_in_other_unit(const kvs::SeedStore<32>& store);
+/// Both kinds of store are used in both units: much of them is compiled only where it is.
+using Pairs = kvs::Store<32>;
+using Seed = kvs::SeedStore<32>;
+
+Pairs open_pairs_in_other_unit(const char* path);
+Seed open_seed_in_other_unit(const char* path);
+int read_in_other_unit(const Pairs& store);
+int read_in_other_unit(const Seed& store);

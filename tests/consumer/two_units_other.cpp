@@ -1,4 +1,6 @@
 #include "two_units.hpp"
 
-kvs::SeedStore<32> open_in_other_unit(const char* path) { return kvs::SeedStore<32>{path}; }
-int read_in_other_unit(const kvs::SeedStore<32>& store) { return store.get_or("k", 0); }
+Pairs open_pairs_in_other_unit(const char* path) { return Pairs{path}; }
+Seed open_seed_in_other_unit(const char* path) { return Seed{path}; }
+int read_in_other_unit(const Pairs& store) { return store.get_or("k", 0); }
+int read_in_other_unit(const Seed& store) { return store.get_or("k", 0); }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -356,5 +357,11 @@ inline void mutate(Recipe& recipe, std::mt19937_64& random) {
             }
     }
 }
+
+/// What makes one fuzz target another.
+struct Target {
+    void (*run)(std::span<const std::uint8_t> input);  // throws when the library breaks a promise
+    void (*mutate)(Recipe& recipe, std::mt19937_64& random);
+};
 
 }  // namespace kvs_fuzz

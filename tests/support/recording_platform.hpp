@@ -156,11 +156,6 @@ public:
         while (cursor.position() < n && cursor.next()) continue;
         return cursor.image();
     }
-    bool exists_after(std::size_t n, std::size_t file = 0) const {
-        Cursor cursor(*this, file);
-        while (cursor.position() < n && cursor.next()) continue;
-        return cursor.exists();
-    }
 
     /// The largest number of events whose effects on the file are all on the device after the first `n`: the beginning
     /// of the last flush that completed. 0, with the file as it was when the recording began, if there is none.

@@ -54,12 +54,6 @@ public:
         set_number(4, 2, key_length);
         set_number(6, 4, weights);
     }
-    static SeedImage of_file(const std::string& path) {
-        SeedImage image;
-        image.bytes_ = contents_of(path);
-        image.key_length_ = static_cast<std::size_t>(image.number(4, 2));
-        return image;
-    }
 
     std::string& bytes() { return bytes_; }
     std::uint64_t size() const { return bytes_.size(); }
@@ -144,8 +138,6 @@ public:
     }
 
 private:
-    SeedImage() = default;
-
     std::string bytes_;
     std::size_t key_length_ = 0;
 };

@@ -1,66 +1,18 @@
-// The body of the fuzz target without a fuzzer: its corpus, and recipes made at random from it.
-#include <algorithm>
-#include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <string>
-#include <vector>
-
+// The fuzz target for forged files, without a fuzzer.
 #include "../catch.hpp"
 #include "../fuzz/open_body.hpp"
-#include "../support/campaign.hpp"
+#include "../fuzz/replay.hpp"
 
 namespace {
 
-std::vector<std::filesystem::path> corpus() {
-    std::vector<std::filesystem::path> files;
-    for (const auto& file : std::filesystem::directory_iterator(KVS_TEST_SOURCE_DIR "/tests/fuzz/corpus"))
-        files.push_back(file.path());
-    std::sort(files.begin(), files.end());
-    return files;
-}
-
-std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-/// What was promised and not kept; empty if all was well.
-std::string run(const std::vector<std::uint8_t>& input) {
-    try {
-        kvs_fuzz::open_and_operate(input);
-    } catch (const std::exception& error) {
-        return error.what();
-    }
-    return {};
-}
+const kvs_fuzz::Target target{kvs_fuzz::open_and_operate, kvs_fuzz::mutate};
 
 }  // namespace
 
 TEST_CASE("forged files of the fuzzer's corpus are answered cleanly", "[fuzz]") {
-    const auto files = corpus();
-    REQUIRE(files.size() >= 12);
-    for (const auto& file : files) {
-        INFO(file.filename().string());
-        CHECK(run(read_bytes(file)) == "");
-    }
+    kvs_fuzz::Replay(target, "corpus").run_corpus();
 }
 
 TEST_CASE("files forged at random are answered cleanly", "[fuzz]") {
-    kvs_test::Campaign campaign(20261);
-    INFO(campaign.replay());
-    const auto files = corpus();
-    for (std::uint64_t round = kvs_test::rounds(400, 100'000); round != 0; --round) {
-        kvs_fuzz::Recipe recipe = kvs_fuzz::parse(read_bytes(files[campaign.pick(files.size())]));
-        for (std::uint64_t changes = 1 + campaign.pick(12); changes != 0; --changes)
-            kvs_fuzz::mutate(recipe, campaign.random());
-        const std::vector<std::uint8_t> input = kvs_fuzz::serialize(recipe);
-        const std::string broken = run(input);
-        if (broken.empty()) continue;
-        const std::string kept = "broken-recipe.bin";
-        std::ofstream(kept, std::ios::binary).write(reinterpret_cast<const char*>(input.data()), std::ssize(input));
-        FAIL_CHECK(broken << "; the recipe is in " << kept);
-        break;
-    }
+    kvs_fuzz::Replay(target, "corpus").run_at_random(20261, "broken-recipe.bin");
 }

@@ -159,7 +159,6 @@ struct Figures {
     std::uint64_t whole_windows = 0;       ///< all images of them were made
     std::uint64_t sampled_windows = 0;
     std::uint64_t one_flush = 0;  ///< operations of the workloads that were made durable by a single flush
-    std::uint64_t powers() const { return power[0] + power[1] + power[2] + power[3]; }
 };
 
 /// How much of everything.
