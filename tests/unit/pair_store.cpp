@@ -574,6 +574,30 @@ TEST_CASE("a damaged value that was replaced in vain is not absent", "[pairs][da
     CHECK(store.verify().ok());
 }
 
+// The short way of a change does not sync, and what another handle left unsynced opens it to a handle that syncs each
+// write.
+TEST_CASE("a write of sync_each is durable beside a handle that does not sync", "[pairs]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    { Store(path, manual).set("k", 0); }
+    CHECK(kvs_test::in_child([&] {
+              Store lazy(path, manual);
+              lazy.set("k", 1);
+              Store each(path, {.sync = kvs::sync_each});
+              each.batch([](auto& batch) { batch.erase("absent"); });
+              static_cast<void>(each.get<int>("k"));
+              lazy.set("k", 2);
+              each.set("k", 3);
+              ::_exit(0);
+              return std::string();
+          }) == "");
+    ++Machine::boot;
+    const Store store(path, manual);
+    --Machine::boot;
+    CHECK(store.recovery().outcome == Outcome::power_loss);
+    CHECK(store.get<int>("k") == 3);
+}
+
 // The short way of reading a number, which goes straight to where the key was found before, once took no look at the
 // header of the slot that it did not take; no test saw it, because tests damaged files before they were opened.
 TEST_CASE("a number is checked each time it is read, also where it was found before", "[pairs][damage][hints]") {
