@@ -714,7 +714,8 @@ private:
         return read_only_ ? view_.load(std::memory_order_relaxed) / 2 & 0xffff : 0;
     }
 
-    /// [hints] Within `Versions::consistently`: true if the record may be the key's.
+    /// [hints] Within `Versions::consistently`: true if the record may be the key's. The bound is for a read-only handle
+    /// whose views' numbers came round: a hint of 65,536 views ago may be of a file that was longer.
     bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
     [[gnu::always_inline]] static inline bool is_right(const Mapped file, const Hint& hint,
                                                        const KeyType& key) noexcept {
