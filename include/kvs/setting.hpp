@@ -39,8 +39,6 @@ private:
 
 namespace detail {
 
-struct IsSettingReference {};
-
 template <class T>
 constexpr bool is_negative(T number) noexcept {
     if constexpr (std::is_signed_v<T>)
@@ -60,7 +58,7 @@ constexpr bool same_number(A a, B b) noexcept {
 /// What `store[setting]` is: converts to a `T`, and assigning to it sets. Refers to the store and the handle. Where a
 /// `T` has to be deduced, write `store.get(setting)`.
 template <class Store, class T>
-class SettingReference : detail::IsSettingReference {
+class SettingReference {
 public:
     SettingReference(Store& store, const Setting<T>& setting) noexcept : store_(store), setting_(setting) {}
 
@@ -72,17 +70,17 @@ public:
     const SettingReference& operator=(const SettingReference& other) const { return *this = static_cast<T>(other); }
     SettingReference(const SettingReference&) = default;
 
-    /// Compares the value. With a number of another type as numbers: `prefs[volume] == 1`.
-    template <class U>
-    requires(!std::is_base_of_v<detail::IsSettingReference, U>) friend bool operator==(const SettingReference& setting,
-                                                                                       const U& value) {
-        if constexpr (std::is_arithmetic_v<T> && std::is_arithmetic_v<U>)
-            return detail::same_number(static_cast<T>(setting), value);
-        else
-            return static_cast<T>(setting) == value;
+    friend bool operator==(const SettingReference& setting, const T& value) requires(!std::is_arithmetic_v<T>) {
+        return static_cast<T>(setting) == value;
     }
-    friend bool operator==(const SettingReference& a, const SettingReference& b) {
-        return static_cast<T>(a) == static_cast<T>(b);
+    /// Numbers of any types: `prefs[lives] == 3`. What was set to 0.8 equals 0.8, also as a `float`.
+    template <class Number>
+    requires(std::is_arithmetic_v<T>&& std::is_arithmetic_v<Number>) friend bool operator==(
+        const SettingReference& setting, Number value) {
+        if constexpr (std::is_floating_point_v<T> && std::is_floating_point_v<Number>)
+            return static_cast<T>(setting) == static_cast<T>(value);
+        else
+            return detail::same_number(static_cast<T>(setting), value);
     }
 
 private:

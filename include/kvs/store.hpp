@@ -34,9 +34,10 @@ namespace detail {
 
 /// A path in any usual form: text, or a class such as `std::filesystem::path` that gives its native characters.
 template <class Path>
-concept PathLike = std::is_convertible_v<const Path&, std::string_view> || requires(const Path& path) {
-    { path.c_str() } -> std::convertible_to<const char*>;
-};
+concept PathLike = !std::is_null_pointer_v<Path> &&
+                   (std::is_convertible_v<const Path&, std::string_view> || requires(const Path& path) {
+                       { path.c_str() } -> std::convertible_to<const char*>;
+                   });
 
 template <PathLike Path>
 std::string_view path_text(const Path& path) noexcept {
@@ -172,7 +173,7 @@ public:
     }
 
     template <class... Rest>
-    BasicStore(std::nullptr_t, Rest&&...) = delete;
+    explicit BasicStore(std::nullptr_t, Rest&&...) = delete;
 
     BasicStore(BasicStore&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
     /// Closes the store that was open here first.

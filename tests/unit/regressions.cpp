@@ -12,6 +12,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -345,8 +346,9 @@ TEST_CASE("a damaged file of pairs is told from one of the seed format", "[regre
         write(whole.substr(0, size));
         expect_error(kvs::errc::corrupt, {path, "wanted at least", "found " + std::to_string(size) + " bytes"},
                      [&] { kvs::Store<16>{path}; });
-        const auto seed = size < 266248 ? kvs::errc::corrupt : kvs::errc::policy_mismatch;
-        expect_error(seed, {path}, [&] { kvs::SeedStore<16>{path}; });
+        const auto seed = size < 266240 ? kvs::errc::corrupt : kvs::errc::policy_mismatch;
+        if (size != 266248)  // where one page begins as such, and that is all that is left
+            expect_error(seed, {path}, [&] { kvs::SeedStore<16>{path}; });
         CHECK(std::filesystem::file_size(path) == size);
     }
     for (std::size_t page = 0; page < 4; ++page) {
@@ -370,6 +372,46 @@ struct Name {
 
 template <>
 inline constexpr bool kvs::enable_bytes<Name> = true;
+
+namespace {
+
+/// A header of the system for device numbers, which defines these as macros, was in every program.
+struct Version {
+    Version(int a, int b) : major(a), minor(b) {}
+    int major, minor;
+};
+[[maybe_unused]] int which(kvs::SeedStore<16>&&) { return 1; }
+int which(std::unique_ptr<Version>) { return 2; }
+
+}  // namespace
+
+TEST_CASE("kvs stays out of the way of other code", "[regressions]") {
+    const Version version(1, 2);
+    CHECK(version.major + version.minor == 3);
+    CHECK(which(nullptr) == 2);
+    static_assert(!kvs::detail::PathLike<std::nullptr_t>);
+}
+
+// A seed store refused its own file because a value in it began like a superblock, where one would be.
+TEST_CASE("a value of a seed store may begin like a superblock", "[regressions]") {
+    TempDir dir;
+    constexpr std::size_t page = 4096;
+    std::string text(page, 'x');
+    const auto write = [&](const std::string& value) {
+        kvs::SeedStore<8> s{dir.file()};
+        s.set("first", std::string(page, 'y'));
+        s.set("text", value);
+    };
+    write(text);
+    std::ifstream file(dir.file(), std::ios::binary);
+    const std::string whole{std::istreambuf_iterator<char>(file), {}};
+    const std::size_t at = whole.find(text);
+    for (const std::size_t superblock : {266240u, 270336u, 274432u, 278528u})
+        if (superblock >= at && superblock + 8 < at + page) text.replace(superblock - at, 8, "AKVSPAIR");
+    REQUIRE(text.find("AKVSPAIR") != std::string::npos);
+    write(text);
+    CHECK(kvs::SeedStore<8>{dir.file()}.get<std::string>("text") == text);
+}
 
 // The fallback was returned, as a string: text was looked for, and bytes were stored.
 TEST_CASE("get_or gives back what set took: bytes that convert to text, a null pointer", "[regressions]") {
@@ -413,6 +455,13 @@ TEST_CASE("messages name the file, the copy and the key, and control characters 
     store.batch([](auto&) { throw std::system_error(std::error_code()); }, error);
     CHECK(error == std::errc::operation_canceled);
     static_assert(!std::is_copy_constructible_v<kvs::Batch<16>>);
+    const kvs::Key<16> key("by name");
+    store.register_defaults({{key, kvs::Value("v")}, {"none", {}}, {"one", {1}}, kvs::Default<16>{"named", 2u}});
+    CHECK(store.get<std::string>("by name") == "v");
+    CHECK(store.get<bool>("none") == false);
+    CHECK(store.get<int>("one") == 1);
+    CHECK(store.get<unsigned>("named") == 2u);
+    store.register_defaults({});
 }
 
 // Compared with a literal of another type, the reference was ambiguous.
@@ -434,4 +483,9 @@ TEST_CASE("a setting is compared with numbers of any type", "[regressions]") {
     CHECK(bool(prefs[player] == "Ada"));
     CHECK(bool(prefs[player] != std::string("Eve")));
     CHECK(bool(prefs[lives] == prefs[lives]));
+    CHECK(bool(prefs[volume] == std::optional<float>(0.5f)));
+    CHECK(bool(prefs[player] == std::optional<std::string>("Ada")));
+    CHECK(bool(prefs[volume] == Approx(0.5)));
+    prefs[volume] = 0.8f;
+    CHECK(bool(prefs[volume] == 0.8));
 }

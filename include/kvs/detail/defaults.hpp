@@ -24,15 +24,18 @@ class Default {
 public:
     template <class T>
     Default(const Key<KeyLen>& its_key, const T& its_value) : key(its_key) {
-        if (key.problem() != errc{})
-            failure = key.failure();
-        else
-            failure = value.take(its_value);
+        if (key.problem() == errc{}) failure_ = value.take(its_value);
     }
+    Default(const Key<KeyLen>& its_key, Value its_value = {}) : key(its_key), value(std::move(its_value)) {}
+
+    /// Why it cannot be registered.
+    detail::Failure failure() const noexcept { return key.problem() != errc{} ? key.failure() : failure_; }
 
     Key<KeyLen> key;
     Value value;
-    detail::Failure failure;
+
+private:
+    detail::Failure failure_;
 };
 
 namespace detail {
@@ -55,7 +58,7 @@ public:
     Failure add(std::initializer_list<Default<KeyLen>> entries, const Key<KeyLen>*& invalid) {
         for (const auto& entry : entries) {
             invalid = &entry.key;
-            if (entry.failure) return entry.failure;
+            if (Failure failure = entry.failure()) return failure;
         }
         const Guard<typename Platform::Mutex> guard(registration_);
         const List* older = newest_.load(std::memory_order_relaxed);

@@ -714,8 +714,8 @@ private:
         return read_only_ ? view_.load(std::memory_order_relaxed) / 2 & 0xffff : 0;
     }
 
-    /// [hints] Within `Versions::consistently`: true if the record may be the key's. The bound is for a read-only handle
-    /// whose views' numbers came round: a hint of 65,536 views ago may be of a file that was longer.
+    /// [hints] Within `Versions::consistently`: true if the record may be the key's. The bound is for a read-only
+    /// handle whose views' numbers came round: a hint of 65,536 views ago may be of a file that was longer.
     bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
     [[gnu::always_inline]] static inline bool is_right(const Mapped file, const Hint& hint,
                                                        const KeyType& key) noexcept {
@@ -778,9 +778,11 @@ private:
     void report_damage(const KeyType& key, std::uint64_t record) const {
         static thread_local bool is_telling = false;  // what the handler itself meets
         if (!on_damage_ || is_viewer() || is_telling) return;
-        is_telling = true;
+        const struct Telling {
+            Telling() noexcept { is_telling = true; }
+            ~Telling() { is_telling = false; }
+        } telling;
         on_damage_(Damage{key.view(), record});
-        is_telling = false;
     }
 
     // ---- walking over everything -----------------------------------------------------------------------------------

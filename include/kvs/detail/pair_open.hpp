@@ -88,7 +88,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
     bool salvaged = false;
     if (Failure failure = check_identity(options, superblock, salvaged)) return failure;
     if (superblock.durable_end > file_bytes_) recovery_.lost_bytes = superblock.durable_end - file_bytes_;
-    const bool same_place = superblock.place == place_ && has_stamp();
+    const bool same_place = is_same_place(superblock.place, place_) && has_stamp();
     const bool failed = !salvaged && same_place && shared_word(pair_shared::failed) != 0;
     // The last of the checks: what is refused is left as it was.
     if (same_place && !salvaged && !failed && !superblock.clean && recovery_.lost_bytes == 0)
@@ -182,10 +182,10 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::was_never_created(bool& ans
             if (piece[i] != std::byte{} && (at + i < 8 || at + i >= layout::header_bytes)) return {};
         at += bytes;
     }
-    bool has_superblock = false;
+    SuperblockSigns signs;
     if (file_bytes_ == pair_layout::records_offset)
-        if (Failure failure = find_superblock(file_, has_superblock)) return failure;
-    if (has_superblock) {
+        if (Failure failure = find_superblocks(file_, signs)) return failure;
+    if (signs.pages != 0) {
         if (Failure failure = map()) return failure;
         Superblock superblock;
         unsigned copy = 0;
@@ -247,8 +247,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
     const bool has_magic = std::memcmp(header, layout::magic, sizeof layout::magic) == 0;
     const std::uint64_t key_length = load_big_endian<2>(header + layout::key_length_offset);
     const auto weights = static_cast<std::uint32_t>(load_big_endian<4>(header + layout::weights_offset));
-    bool is_paired = false;
-    if (Failure failure = find_superblock(file_, is_paired)) return failure;
+    SuperblockSigns signs;
+    if (Failure failure = find_superblocks(file_, signs)) return failure;
+    const bool is_paired = signs.pages != 0;
     if (!has_magic && !is_paired)
         return {errc::not_a_store,
                 "the file is of another program: it does not begin like a store",

@@ -12,7 +12,6 @@
 #endif
 #if defined(__linux__)
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #endif
 
@@ -57,66 +56,75 @@ struct PosixPlace {
 #endif
     }
 
-    /// A number of the mounted file system that the file is on, never given out twice between two starts of the
-    /// machine: a medium that was pulled out and put back is mounted anew. 0 where the system has none.
+    /// Where the file is mounted: a medium that was pulled out and put back is mounted anew. Two numbers, each never
+    /// given out twice between two starts of the machine, and each enough to know the place again (`is_same_mount`):
     ///
-    /// On Linux ext4, XFS and F2FS have a directory in sysfs for each that is mounted, and its inode number is used
-    /// once. Of other file systems, the number of the mount is taken (since Linux 6.8). That is another one in every
-    /// mount namespace, so that who is started again in a new one does not know the place; therefore it comes second.
+    ///   upper 32 bits  of the file system: ext4, XFS and F2FS on Linux have a directory in sysfs for each that is
+    ///                  mounted, whose inode number is that (since Linux 4.14, when it ceased to be used again at
+    ///                  once); for who is started again in another mount namespace, in which the mounts have other
+    ///                  numbers
+    ///   lower 32 bits  of the mount (since Linux 6.8); for other file systems, and for who cannot look at sysfs
+    ///
+    /// 0 where the system has none.
     static int mount_id([[maybe_unused]] int file, std::uint64_t& id) noexcept {
         id = 0;
 #if defined(__linux__)
-        const int error = file_system_id(file, id);
-        return error != 0 || id != 0 ? error : mount_number(file, id);
-#else
-        return 0;
+        std::uint32_t system = 0, mount = 0;
+        if (const int error = file_system_number(file, system); error != 0) return error;
+        if (const int error = mount_number(file, mount); error != 0) return error;
+        id = std::uint64_t{system} << 32 | mount;
 #endif
+        return 0;
     }
 
 private:
 #if defined(__linux__)
-    /// Its name in sysfs, by its number (linux/magic.h); null for others.
+    /// 0 for an error that says that there is nothing to be known; the others pass by.
+    static int unless_absent(int error) noexcept {
+        return error == EINTR || error == ENOMEM || error == EMFILE || error == ENFILE ? error : 0;
+    }
+    /// The type's name in sysfs, by its number (linux/magic.h); null for others.
     static const char* name_of_type(unsigned long type) noexcept {
         switch (type) {
-            case 0xef53: return "ext4";  // of ext2 and ext3 too: they are mounted by its code, or have no directory
+            case 0xef53: return "ext4";  // of ext2 and ext3 too, which its code mounts
             case 0x58465342: return "xfs";
             case 0xf2f52010: return "f2fs";
             default: return nullptr;
         }
     }
-    /// True for an error that says that there is no such thing.
-    static bool is_absent(int error) noexcept {
-        return error == ENOENT || error == ENOTDIR || error == EACCES || error == EPERM || error == EINVAL ||
-               error == ENOSYS;
-    }
-    static int file_system_id(int file, std::uint64_t& id) noexcept {
+    static int file_system_number(int file, std::uint32_t& number) noexcept {
         struct statfs system {};
         struct stat status {};
-        if (::fstatfs(file, &system) != 0 || ::fstat(file, &status) != 0) return is_absent(errno) ? 0 : errno;
+        if (::fstatfs(file, &system) != 0 || ::fstat(file, &status) != 0) return unless_absent(errno);
         const char* type = name_of_type(static_cast<unsigned long>(system.f_type) & 0xffffffffu);
         if (type == nullptr) return 0;
+        // As the macros major and minor have it. Their header would be in every program that includes this one.
+        const auto device = static_cast<std::uint64_t>(status.st_dev);
+        const auto major_number = static_cast<unsigned>((device >> 8 & 0xfff) | (device >> 32 & ~std::uint64_t{0xfff}));
+        const auto minor_number = static_cast<unsigned>((device & 0xff) | (device >> 12 & ~std::uint64_t{0xff}));
         char path[320];
-        std::snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major(status.st_dev), minor(status.st_dev));
-        char device[256];
-        const ssize_t length = ::readlink(path, device, sizeof device - 1);
-        if (length < 0) return is_absent(errno) ? 0 : errno;
-        device[length] = '\0';
-        const char* slash = std::strrchr(device, '/');
-        std::snprintf(path, sizeof path, "/sys/fs/%s/%s", type, slash != nullptr ? slash + 1 : device);
-        if (::stat(path, &status) != 0) return is_absent(errno) ? 0 : errno;
-        constexpr std::uint64_t no_mount = std::uint64_t{1} << 63;  // these numbers and those of mounts are not mixed
-        id = no_mount | static_cast<std::uint64_t>(status.st_ino);
+        std::snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major_number, minor_number);
+        char name[256];
+        const ssize_t length = ::readlink(path, name, sizeof name - 1);
+        if (length < 0) return unless_absent(errno);
+        name[length] = '\0';
+        const char* slash = std::strrchr(name, '/');
+        std::snprintf(path, sizeof path, "/sys/fs/%s/%s", type, slash != nullptr ? slash + 1 : name);
+        if (::stat(path, &status) != 0) return unless_absent(errno);
+        number = static_cast<std::uint32_t>(status.st_ino);
         return 0;
     }
     /// The call by its number and its answer by offsets: whether a library knows the field yet must not decide what a
     /// file is told.
-    static int mount_number(int file, std::uint64_t& id) noexcept {
+    static int mount_number(int file, std::uint32_t& number) noexcept {
 #if defined(SYS_statx)
         constexpr long call = SYS_statx;
 #elif defined(__x86_64__)
         constexpr long call = 332;
+#elif defined(__aarch64__) || defined(__riscv)
+        constexpr long call = 291;
 #else
-        constexpr long call = 291;  // of all architectures that came later
+        constexpr long call = -1;
 #endif
         constexpr unsigned unique = 0x4000;  // STATX_MNT_ID_UNIQUE
         struct {
@@ -126,8 +134,9 @@ private:
             std::uint64_t more_fields[13];
         } answer{};
         static_assert(offsetof(decltype(answer), mount) == 144 && sizeof answer == 256);
-        if (::syscall(call, file, "", AT_EMPTY_PATH, unique, &answer) != 0) return errno;
-        if ((answer.mask & unique) != 0) id = answer.mount;
+        if (call < 0) return 0;
+        if (::syscall(call, file, "", AT_EMPTY_PATH, unique, &answer) != 0) return unless_absent(errno);
+        if ((answer.mask & unique) != 0) number = static_cast<std::uint32_t>(answer.mount);
         return 0;
     }
 #endif

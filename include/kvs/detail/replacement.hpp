@@ -64,12 +64,12 @@ public:
 
     /// Puts the flushed file in place and makes that durable. If only that fails, the file is in place.
     Failure finish() {
-        if (is_free_) {
+        for (int tries = 0; is_free_ && tries < 100; ++tries) {
             const int e = retry([&] { return Platform::rename_to_free(name_.c_str(), target_.c_str()); });
-            if (e == EEXIST)
-                if (Failure failure = reserve()) return failure;
             if (e == 0) return flush_directory();
-            if (e != EEXIST && !is_lacking(e)) return cannot_rename(e);
+            if (is_lacking(e)) break;
+            if (e != EEXIST) return cannot_rename(e);
+            if (Failure failure = reserve()) return failure;
         }
         if (const int e = retry([&] { return Platform::rename(name_.c_str(), target_.c_str()); }); e != 0)
             return cannot_rename(e);

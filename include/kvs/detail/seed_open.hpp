@@ -149,9 +149,10 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::check_header() {
     if (key_length != KeyLen)
         return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),
                 Fact::of_bytes(key_length)};
-    bool is_paired = false;
-    if (Failure failure = find_superblock(file_, is_paired)) return failure;
-    if (is_paired)
+    // One page alone that only begins so can be a value.
+    SuperblockSigns signs;
+    if (Failure failure = find_superblocks(file_, signs)) return failure;
+    if (signs.is_valid || signs.pages > 1)
         return {errc::policy_mismatch, "the file was made with other policies",
                 Fact::of_text("kvs::NoBackup, the seed format"), Fact::of_text("kvs::AbBackup")};
     if (file_bytes_ < layout::records_offset)

@@ -26,8 +26,19 @@ struct FilePlace {
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
     std::uint64_t mount = 0;
-    bool operator==(const FilePlace&) const = default;
 };
+
+/// True if a mount id says that this is the same mounted file system: one of its halves does, or the system has
+/// neither.
+constexpr bool is_same_mount(std::uint64_t a, std::uint64_t b) noexcept {
+    const std::uint64_t difference = a ^ b;
+    return difference == 0 || (a >> 32 != 0 && difference >> 32 == 0) ||
+           ((a & 0xffffffffu) != 0 && (difference & 0xffffffffu) == 0);
+}
+constexpr bool is_same_place(const FilePlace& a, const FilePlace& b) noexcept {
+    return a.boot[0] == b.boot[0] && a.boot[1] == b.boot[1] && a.device == b.device && a.inode == b.inode &&
+           is_same_mount(a.mount, b.mount);
+}
 
 /// The fields of a superblock.
 struct Superblock {
@@ -52,21 +63,6 @@ struct Superblock {
 /// Modulo 2^64, so that a forged generation near the end of the numbers is one like any other.
 constexpr bool is_newer_generation(std::uint64_t a, std::uint64_t b) noexcept {
     return a != b && a - b < std::uint64_t{1} << 63;
-}
-
-/// True if one of the pages may hold a superblock, so that the file is one of pairs: any of them can be damaged. Not
-/// through a mapping: a look at a hole of a full file system in memory is a bus error.
-template <class File>
-Failure find_superblock(const File& file, bool& found) noexcept {
-    found = false;
-    for (unsigned page = 0; page < pair_layout::superblock_copies * pair_layout::superblock_twins; ++page) {
-        std::byte magic[8] = {};
-        std::size_t bytes = 0;
-        const std::uint64_t at = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
-        if (Failure failure = file.read(magic, sizeof magic, at, bytes)) return failure;
-        found |= load_big_endian<8>(magic) == pair_layout::superblock::magic_word;
-    }
-    return {};
 }
 
 /// The words of a superblock, numbers and not yet bytes.
@@ -130,6 +126,32 @@ inline bool decode(const SuperblockWords& words, Superblock& s) noexcept {
     s.lone_slot = words[at::lone_slot];
     s.lone_content = words[at::lone_content];
     return true;
+}
+
+/// What says that a file is one of pairs.
+struct SuperblockSigns {
+    unsigned pages = 0;     ///< that begin as a superblock does
+    bool is_valid = false;  ///< one of them has the checksum of one
+};
+/// Looks at all pages: any of them can be damaged. Not through a mapping: a look at a hole of a full file system in
+/// memory is a bus error.
+template <class File>
+Failure find_superblocks(const File& file, SuperblockSigns& signs) noexcept {
+    signs = {};
+    for (unsigned page = 0; page < pair_layout::superblock_copies * pair_layout::superblock_twins; ++page) {
+        SuperblockWords words;
+        std::byte bytes[sizeof words] = {};
+        std::size_t done = 0;
+        const std::uint64_t at = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
+        if (Failure failure = file.read(bytes, sizeof bytes, at, done)) return failure;
+        for (unsigned i = 0; i < pair_layout::superblock::words; ++i)
+            words[i] = load_big_endian<8>(bytes + pair_layout::superblock::offset_of(i));
+        if (words[pair_layout::superblock::magic] != pair_layout::superblock::magic_word) continue;
+        Superblock superblock;
+        ++signs.pages;
+        signs.is_valid |= decode(words, superblock);
+    }
+    return {};
 }
 
 /// The superblock copies of a mapped file.
