@@ -574,6 +574,20 @@ TEST_CASE("a damaged value that was replaced in vain is not absent", "[pairs][da
     CHECK(store.verify().ok());
 }
 
+// Of a key that is too long, the beginning is known, and could be found.
+TEST_CASE("a key that is too long is not its beginning, whichever way", "[pairs]") {
+    TempDir dir;
+    Store store(dir.file(), manual);
+    const std::string whole(16, 'k');
+    const std::string longer = whole + "k";
+    store.set(whole, 1);
+    store.set(whole, 2);
+    CHECK(store.get<int>(whole) == 2);
+    expect_error(kvs::errc::key_too_long, {}, [&] { store.set(longer, 3); });
+    expect_error(kvs::errc::key_too_long, {}, [&] { store.get<int>(longer); });
+    CHECK(store.get<int>(whole) == 2);
+}
+
 // The short way of a change does not sync, and what another handle left unsynced opens it to a handle that syncs each
 // write.
 TEST_CASE("a write of sync_each is durable beside a handle that does not sync", "[pairs]") {

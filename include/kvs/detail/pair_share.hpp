@@ -104,8 +104,7 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::admit_loss(void* engine) noexc
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 bool PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noexcept {
     auto& self = *static_cast<PairEngine*>(engine);
-    constexpr std::uint64_t nap = 50'000;    // nanoseconds
-    if (self.has_lost_page()) return false;  // the counter may have been on it
+    constexpr std::uint64_t nap = 50'000;  // nanoseconds
     if (self.read_only_) return self.help_view();
     if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) {
         Platform::sleep(nap);
