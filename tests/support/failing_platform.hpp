@@ -201,6 +201,10 @@ struct Failing : Base {
         const int e = Faults::meet(Call::rename);
         return e != 0 ? e : Base::rename(from, to);
     }
+    static int rename_to_free(const char* from, const char* to) noexcept {
+        const int e = Faults::meet(Call::rename);
+        return e != 0 ? e : Base::rename_to_free(from, to);
+    }
     static int remove(const char* path) noexcept {
         const int e = Faults::meet(Call::remove);
         return e != 0 ? e : Base::remove(path);

@@ -341,13 +341,9 @@ struct Recorded : Base {
                                    error});
         return error;
     }
-    static int rename(const char* from, const char* to) noexcept {
-        const std::lock_guard guard(recorder::state().mutex);
-        const std::size_t number = number_of_path(from);
-        const int error = Base::rename(from, to);
-        if (EventLog* log = recorder::state().log)
-            log->events.push_back({Event::Kind::rename, number, 0, 0, to, 0, error});
-        return error;
+    static int rename(const char* from, const char* to) noexcept { return rename_by(&Base::rename, from, to); }
+    static int rename_to_free(const char* from, const char* to) noexcept {
+        return rename_by(&Base::rename_to_free, from, to);
     }
     static int remove(const char* path) noexcept {
         const std::lock_guard guard(recorder::state().mutex);
@@ -422,6 +418,14 @@ struct Recorded : Base {
     }
 
 private:
+    static int rename_by(int (*call)(const char*, const char*) noexcept, const char* from, const char* to) noexcept {
+        const std::lock_guard guard(recorder::state().mutex);
+        const std::size_t number = number_of_path(from);
+        const int error = call(from, to);
+        if (EventLog* log = recorder::state().log)
+            log->events.push_back({Event::Kind::rename, number, 0, 0, to, 0, error});
+        return error;
+    }
     template <class Call>
     static int sized(Event::Kind kind, File file, Call call) noexcept {
         const std::lock_guard guard(recorder::state().mutex);

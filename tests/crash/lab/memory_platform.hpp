@@ -349,6 +349,9 @@ struct LabPlatform : kvs::detail::PosixPlatform {
         file->path = to;
         return 0;
     }
+    static int rename_to_free(const char* from, const char* to) noexcept {
+        return disk().find(to) != nullptr ? EEXIST : rename(from, to);
+    }
     static int remove(const char* path) noexcept {
         MemoryFile* file = disk().find(path);
         if (file == nullptr) return ENOENT;
