@@ -118,6 +118,7 @@ TEST_CASE("a replay of the laboratory finds what the run found", "[pair_kill]") 
     effort.survivor = true;
     effort.depth = 2;
     for (const char* id : {"8survived/two/s00", "8survived/gone/e0.b[s00e1s21]"}) {
+        if (kvs_test::is_short() && id != std::string("8survived/two/s00")) continue;
         Lab<kvs::Store<8, LabPlatform>> lab("8survived", chosen_keys<8>(3, 1), effort, id);
         every_sequence(lab, 2);
         INFO(id);
