@@ -57,6 +57,14 @@ struct Cutting : kvs::detail::NativePlatform {
     }
 };
 
+/// Dies at one of the stores to mapped bytes.
+struct Dying : kvs::detail::NativePlatform {
+    static inline int countdown = 0;
+    static void on_store(const std::byte*, std::size_t) noexcept {
+        if (countdown > 0 && --countdown == 0) ::_exit(0);
+    }
+};
+
 template <class Store>
 void fill(Store& store) {
     for (int i = 0; i < 200; ++i) store.set("number" + std::to_string(i), i);
@@ -308,6 +316,47 @@ TEST_CASE("handles that did not lose a page say that nothing is durable, until a
               Pairs s(path, manual);
               complaints.unless(s.recovery().lost_bytes > 0, "nothing is said to be lost");
               s.sync();
+              return complaints.text();
+          }) == "");
+}
+
+TEST_CASE("a read of a handle that lost a page leaves a dead writer to others", "[shared][guard]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    CHECK(in_child([&] {
+              Complaints complaints;
+              kvs::guard_bus_errors();
+              Pairs sound(path, manual);
+              fill(sound);
+              sound.sync();
+              const Pairs unlucky(path, manual);
+              std::error_code error;
+              // Gone for as long as one of them looks.
+              const std::string whole = contents_of(path);
+              cut(path, kvs::detail::pair_layout::records_offset);
+              unlucky.get<int>("number1", error);
+              complaints.unless(error == io_error, "the page is not lost: " + error.message());
+              const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+              const std::size_t from = kvs::detail::pair_layout::records_offset;
+              if (::pwrite(file, whole.data() + from, whole.size() - from, static_cast<off_t>(from)) < 0)
+                  return std::string("pwrite");
+              ::close(file);
+              const std::string died = in_child([&] {
+                  kvs::Store<16, Dying> s(path, manual);
+                  s.set("number1", 5);
+                  Dying::countdown = 3;
+                  s.set("number1", 6);
+                  return std::string("it did not die");
+              });
+              complaints.unless(died.empty(), died);
+              unlucky.get<int>("number1", error);
+              complaints.unless(error == io_error, "the read: " + error.message());
+              sound.set("number2", 7, error);
+              complaints.unless(!error, "the others: " + error.message());
+              sound.sync(error);
+              complaints.unless(!error, "the sync of the others: " + error.message());
+              const int value = sound.get<int>("number1").value_or(0);
+              complaints.unless(value == 5 || value == 6, "the value of the dead one");
               return complaints.text();
           }) == "");
 }

@@ -105,6 +105,9 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 bool PairEngine<KeyLen, Sharing, Form, Platform>::help_reader(void* engine) noexcept {
     auto& self = *static_cast<PairEngine*>(engine);
     constexpr std::uint64_t nap = 50'000;  // nanoseconds
+    // Who lost a page must not follow a dead writer for a mere read: it would apply the journal to pages of its own,
+    // and then say to all that nothing is durable.
+    if (self.has_lost_page()) return false;
     if (self.read_only_) return self.help_view();
     if (self.owner_byte_ == 0 || !self.writers_.is_abandoned()) {
         Platform::sleep(nap);
