@@ -236,6 +236,7 @@ public:
     bool damaged() const { return damaged_; }      ///< anything was forged
     bool rewrites() const { return rewrites_; }    ///< a slot, a superblock or the shared area
     bool has_records() const { return records_; }  ///< records were forged: they may overlap, or share a key
+    bool has_future() const { return future_; }    ///< slots may have epochs that D has yet to reach
     const std::map<std::string, std::vector<Datum>>& values() const { return values_; }
 
     void apply(const Step& step) {
@@ -243,7 +244,7 @@ public:
         if (what < PairStep::flip) return;
         damaged_ = true;
         switch (what) {
-            case PairStep::word: put(anywhere(step), 8, special(step.a >> 3, step.c)); break;
+            case PairStep::word: forge_at(anywhere(step), 8, special(step.a >> 3, step.c)); break;
             case PairStep::link:
             case PairStep::checked_link: link(step, what == PairStep::checked_link); break;
             case PairStep::header: header(step); break;
@@ -251,7 +252,7 @@ public:
             case PairStep::record: record(step); break;
             case PairStep::superblock: superblock(step); break;
             case PairStep::bad_page: put(page_at(step.a) + step.b % 160, 1, step.c); break;
-            case PairStep::shared: word(step.b % 20, special(step.a, step.c)); break;
+            case PairStep::shared: word(step.b % shared_words, special(step.a, step.c)); break;
             case PairStep::counters:
                 for (unsigned i = step.a; i < 256; i += 1 + step.b % 64)
                     put(counters + 4 * i, 4, image_.number(counters + 4 * i, 4) | 0x01010101);
@@ -265,7 +266,7 @@ public:
                 break;
             default: {
                 const std::uint64_t at = anywhere(step);
-                if (at < image_.bytes.size()) image_.bytes[at] ^= static_cast<std::uint8_t>(1u << (step.a >> 3 & 7));
+                forge_at(at, 1, image_.number(at, 1) ^ (1u << (step.a >> 3 & 7)));
                 break;
             }
         }
@@ -280,6 +281,10 @@ private:
     };
     static constexpr std::uint64_t superblocks = 266240, shared_area = 282624, counters = 283648, journal_room = 286720,
                                    records_start = 380928;
+    static constexpr unsigned live_end_word = 2, durable_epoch_word = 3, records_word = 18, keys_word = 19,
+                              journal_valid_word = 22, journal_words_word = 23, journal_place_word = 24,
+                              shared_words = 25;
+    static constexpr unsigned durable_epoch_field = 4;  // of a superblock
 
     static std::uint64_t page_at(unsigned page) { return superblocks + 4096 * std::uint64_t{page % 4}; }
     std::uint64_t slot_bytes(unsigned length) const { return 16 + ((std::uint64_t{1} << length) + 7) / 8 * 8; }
@@ -293,6 +298,11 @@ private:
     }
     void put(std::uint64_t at, unsigned width, std::uint64_t n) {
         if (at < image_.bytes.size()) image_.put_number(at, width, n);
+    }
+    void forge_at(std::uint64_t at, unsigned width, std::uint64_t n) {
+        constexpr std::uint64_t epoch = shared_area + 8 * durable_epoch_word;
+        future_ |= at < epoch + 8 && at + width > epoch;
+        put(at, width, n);
     }
     void put_text(std::uint64_t at, const std::string& text) {
         if (at < image_.bytes.size()) image_.put(at, text);
@@ -318,6 +328,7 @@ private:
     }
     void word(unsigned number, std::uint64_t n) {
         rewrites_ = true;
+        future_ |= number == durable_epoch_word;
         raw(shared_area + 8 * number, n);
     }
     void raw(std::uint64_t at, std::uint64_t n) {
@@ -340,7 +351,7 @@ private:
                                          file_limit - 8 + near,
                                          (std::uint64_t{1} << 40) - 10 + near,
                                          (std::uint64_t{1} << 30) - 8 + near,
-                                         word(3) - 8 + near,
+                                         word(live_end_word) - 8 + near,
                                          std::uint64_t{c} << (c % 40),
                                          near};
         return numbers[which % 16];
@@ -352,7 +363,7 @@ private:
             case 0: return within(0, image_.bytes.size() + 1);
             case 1: return place != nullptr ? place->link + step.c % 4 : within(10, 262144);
             case 2: return within(page_at(step.b), 160);
-            case 3: return within(shared_area, 160);
+            case 3: return within(shared_area, 8 * shared_words);
             case 4: return place != nullptr ? slot_of(*place, step.b & 1) + step.c % 32 : 0;
             case 5: return place != nullptr ? within(place->offset - 4, end_of(*place) - place->offset + 4) : 0;
             case 6: return within(records_start, image_.bytes.size() > records_start ? image_.bytes.size() : 1);
@@ -388,7 +399,7 @@ private:
         const auto old = static_cast<unsigned>(image_.number(at + 5, 1));
         const unsigned type = (step.b & 2) != 0 ? 0xff : (step.b & 4) != 0 ? step.b >> 8 : old;
         put_text(at, header_bytes(special(step.b >> 4, step.c), type, at));
-        rewrites_ = true;
+        rewrites_ = future_ = true;
     }
     void slot(const Step& step) {
         const Place* place = some(step.a);
@@ -396,6 +407,7 @@ private:
         std::string key = image_.text(place->offset, format_.key_length);
         const std::uint64_t epochs[] = {durable_epoch_, durable_epoch_ + 1, durable_epoch_ - 1,
                                         special(step.c, step.b)};
+        future_ |= step.c % 4 == 3;
         put_slot(*place, step.b & 1, epochs[step.c % 4], step, key);
     }
     /// A slot with a right checksum whose type and byte count need not be.
@@ -478,9 +490,9 @@ private:
             put(page_at(page) + 56, 8, image_.number(page_at(page) + 56, 8) + 1);
             checksum(page);
         }
-        word(3, image_.size);
-        word(9, word(9) + 1);
-        word(10, word(10) + 1);
+        word(live_end_word, image_.size);
+        word(records_word, word(records_word) + 1);
+        word(keys_word, word(keys_word) + 1);
     }
 
     void superblock(const Step& step) {
@@ -491,6 +503,7 @@ private:
             const unsigned field = (step.b >> 4) % 24;
             std::uint64_t n = special(step.a, step.c);
             if (field == 9) n = step.c & 3;
+            future_ |= field == durable_epoch_field;
             if (field < 20)
                 put(at + 8 * std::uint64_t{field}, 8, n);
             else if (field < 22)
@@ -508,21 +521,24 @@ private:
     }
 
     void journal(const Step& step) {
-        const std::uint64_t places[] = {journal_room, durable_end_, (word(3) + 7) / 8 * 8,
+        const std::uint64_t places[] = {journal_room, durable_end_, (word(live_end_word) + 7) / 8 * 8,
                                         special(step.c, step.c >> 8)};
         journal_place_ = places[step.a % 4];
         journal_words_ = 0;
-        word(14, 1);
-        word(15, (step.a & 4) != 0 ? special(step.b, step.c) : 0);
-        word(16, journal_place_);
+        word(journal_valid_word, 1);
+        word(journal_words_word, (step.a & 4) != 0 ? special(step.b, step.c) : 0);
+        word(journal_place_word, journal_place_);
     }
     void journal_image(const Step& step) {
         const Place* place = some(step.b >> 3);
-        const std::uint64_t targets[] = {
-            shared_area + 8 * (step.c % 20),     10 + step.c % 262144,
-            place != nullptr ? place->link : 10, place != nullptr ? slot_of(*place, step.c & 1) : records_start,
-            records_start + step.c % 5000,       durable_end_ - 8,
-            journal_place_ + 8 * (step.c % 16),  special(step.c >> 8, step.c)};
+        const std::uint64_t targets[] = {shared_area + 8 * (step.c % shared_words),
+                                         10 + step.c % 262144,
+                                         place != nullptr ? place->link : 10,
+                                         place != nullptr ? slot_of(*place, step.c & 1) : records_start,
+                                         records_start + step.c % 5000,
+                                         durable_end_ - 8,
+                                         journal_place_ + 8 * (step.c % 16),
+                                         special(step.c >> 8, step.c)};
         const std::uint64_t sizes[] = {8, 4, 8, 16, step.c % 70000, 1 + step.c % 40, 0xffffffff - step.c % 9, 0};
         const std::uint64_t bytes = sizes[step.a >> 3 & 7], at = journal_place_ + 8 * journal_words_;
         if (at > image_.bytes.size()) return;
@@ -530,7 +546,7 @@ private:
         const std::uint64_t words = bytes > 100000 ? 1 : (bytes + 7) / 8;
         for (std::uint64_t i = 0; i < words; ++i) raw(at + 8 + 8 * i, special(step.a >> 4, step.c));
         journal_words_ += 1 + words;
-        word(15, journal_words_);
+        word(journal_words_word, journal_words_);
         records_ = true;
     }
 
@@ -555,7 +571,7 @@ private:
     std::uint64_t journal_place_ = journal_room, journal_words_ = 0;
     std::vector<Place> places_;
     std::map<std::string, std::vector<Datum>> values_;
-    bool damaged_ = false, rewrites_ = false, records_ = false;
+    bool damaged_ = false, rewrites_ = false, records_ = false, future_ = false;
 };
 
 /// What a store says about a key.
@@ -594,7 +610,7 @@ private:
     using Key = typename Store::key_type;
     using Model = std::map<std::string, Datum>;
     using Answers = std::vector<PairAnswer>;
-    static constexpr std::uint64_t failed_word = 282688;
+    static constexpr std::uint64_t failed_word = 282720;
 
     // ---- the file --------------------------------------------------------------------------------------------------
 
@@ -637,6 +653,7 @@ private:
         sound_ = !forger.damaged();
         plain_ = !forger.rewrites() && !forger.has_records();
         own_records_ = !forger.has_records();
+        future_ = forger.has_future();
         for (const auto& [text, values] : forger.values())
             had_[text].insert(had_[text].end(), values.begin(), values.end());
         // After a failed flush all pages of the file are stored to; of a large one that takes all memory there is.
@@ -678,13 +695,22 @@ private:
     void open_again(const Answers& before, bool compared) {
         PairPlatform::flush_error = 0;
         KVS_PAIR_CHECK(open() == kvs::errc{});
-        if (store_->recovery().outcome == kvs::Recovery::Outcome::power_loss) model_ = synced_;
+        if (store_->recovery().outcome == kvs::Recovery::Outcome::power_loss) go_back();
+        in_flight_.reset();
         failed_ = false;
         if (sound_) expect_model();
         check_all();
         if (!compared || !plain_ || options_.verify == kvs::Verify::after_crash) return;
         const Answers after = ask_all();
         for (std::size_t i = 0; i < keys_.size(); ++i) KVS_PAIR_CHECK(before[i] == after[i]);
+    }
+    /// To the last completed sync, or to the whole of the one whose last flush failed: of a sync of one flush, all was
+    /// stored by then.
+    void go_back() {
+        model_ = synced_;
+        if (in_flight_ && ask(*store_, keys_[in_flight_->number]).datum == in_flight_->datum)
+            model_[texts_[in_flight_->number]] = in_flight_->datum;
+        synced_ = model_;
     }
     void reopen() {
         const Answers before = ask_all();
@@ -866,7 +892,7 @@ private:
     }
     /// The change of one key, or of all with `SIZE_MAX`, is behind us: the others are as before.
     void check_others(const Answers& before, std::size_t but) const {
-        if (!own_records_) return;
+        if (!own_records_ || future_) return;
         const Answers after = ask_all();
         for (std::size_t i = 0; i < keys_.size(); ++i)
             // Damage that was written over is no damage any more, and a key that may have been there is absent.
@@ -882,7 +908,9 @@ private:
         const bool in_place = code == kvs::errc::io_error && options_.sync.kind() == kvs::SyncPolicy::Kind::each;
         if (code == kvs::errc{} || in_place) had_[texts_[number]].push_back(datum);
         if (in_place) {
-            if (ask(*store_, keys_[number]).datum == datum) model_[texts_[number]] = datum;
+            if (ask(*store_, keys_[number]).datum != datum) return;
+            model_[texts_[number]] = datum;
+            in_flight_ = {number, datum};
             return;
         }
         check_others(before, code == kvs::errc{} ? number : SIZE_MAX);
@@ -1053,10 +1081,16 @@ private:
     Image image_;
     std::optional<Store> store_;
     std::map<std::string, std::vector<Datum>> had_;
+    struct InFlight {
+        std::size_t number;
+        Datum datum;
+    };
+    std::optional<InFlight> in_flight_;  // a write whose flush failed
     Model model_, synced_;     // what the store holds, and would hold after a power cut, as long as it is sound
     bool sound_ = true;        // nothing was forged
     bool plain_ = true;        // no slot, superblock or word of the shared area was forged, and no record
     bool own_records_ = true;  // all records are the library's
+    bool future_ = false;      // slots of epochs in the future may be there, which come to life when D has reached them
     bool failed_ = false;      // a flush failed since the file was opened
 };
 
