@@ -428,7 +428,8 @@ public:
     }
 
     /// Returns when every write that returned before the call is on the device. After a failed flush this and every
-    /// write fail with `not_durable` until all handles have closed the file and it has been opened again.
+    /// write fail with `not_durable` until all handles have closed the file and it has been opened again. A read-only
+    /// store has written nothing: of it this does nothing, also beside a writer.
     void sync() { check(flush()); }
     void sync(std::error_code& error) noexcept {
         detail::guarded(error, [&] { return flush(); });

@@ -1008,7 +1008,8 @@ private:
         std::error_code error;
         store_->sync(error);
         const kvs::errc code = code_of(error);
-        if (writable()) check_refusal(code);
+        if (!writable()) return KVS_PAIR_CHECK(code == kvs::errc{});
+        check_refusal(code);
         if (code == kvs::errc{}) synced_ = model_;
     }
     void repair() {
