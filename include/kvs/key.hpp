@@ -66,8 +66,8 @@ class Key {
                   "kvs: the key length of a store is 1 to 1024 bytes.");
 
 public:
-    /// From a string literal, at compile time. An array of `const char` that is no constant expression does not compile:
-    /// declare it `static constexpr`, or give a `std::string_view` of it.
+    /// From a string literal, at compile time. An array of `const char` that is no constant expression does not
+    /// compile: declare it `static constexpr`, or give a `std::string_view` of it.
     template <std::size_t Size>
     consteval Key(const char (&literal)[Size]) noexcept : Key(std::string_view(literal, Size - 1), Words{}) {
         static_assert(Size > 1, "kvs::Key: a key has at least one byte.");

@@ -36,7 +36,7 @@ struct NoBackup {};
 struct SharedProcesses {};
 
 /// Sharing: all threads of one process; other processes, and a second handle in this one, are refused with
-/// `errc::in_use`.
+/// `errc::in_use`. Read-only handles refuse nobody: while somebody has the file open for writing, they answer `in_use`.
 struct SharedThreads {};
 
 /// Sharing: one thread at a time, no locking inside the process; others are refused as by `SharedThreads`.

@@ -70,6 +70,9 @@ public:
     const SettingReference& operator=(const SettingReference& other) const { return *this = static_cast<T>(other); }
     SettingReference(const SettingReference&) = default;
 
+    friend bool operator==(const SettingReference& a, const SettingReference& b) {
+        return static_cast<T>(a) == static_cast<T>(b);
+    }
     friend bool operator==(const SettingReference& setting, const T& value) requires(!std::is_arithmetic_v<T>) {
         return static_cast<T>(setting) == value;
     }

@@ -126,7 +126,8 @@ concept Buffer = std::is_convertible_v<T&&, std::span<char>> || std::is_converti
 ///   clears the code on success. Every operation can fail with `corrupt` where the file is damaged, `forked` in the
 ///   child of a fork and `not_found` after a move; operations with a key also with `key_empty`, `key_too_long` and
 ///   `not_text`; those that write with `read_only`, `not_durable`, `disk_full` and `io_error`. What else a function
-///   fails with stands beside it. A failed operation changes nothing, unless it says so.
+///   fails with stands beside it. A failed operation changes nothing, unless it says so; and with `sync_each` a change
+///   whose flush fails, which is `io_error` or `disk_full`, is made and not durable.
 /// * Where memory runs out, functions throw `std::bad_alloc`, and twins say `std::errc::not_enough_memory`. What a
 ///   function of the caller throws comes through; for a twin it becomes a code: its own if it is a `std::system_error`,
 ///   `not_enough_memory` if it is a `std::bad_alloc`, else `std::errc::operation_canceled`.
@@ -336,8 +337,7 @@ public:
     // ---- writing ---------------------------------------------------------------------------------------------------
 
     /// Sets a key to a value, whatever it held before. Fails with `value_too_long` (text of more than 65,536 bytes,
-    /// bytes of more than 65,536, or 65,534 with `NoBackup`), `not_text`, `store_full`. With `sync_each` a flush that
-    /// fails is `io_error`, or `disk_full` where the system calls it that: the value is in place then, but not durable.
+    /// bytes of more than 65,536, or 65,534 with `NoBackup`), `not_text`, `store_full`.
     template <class T>
     void set(const key_type& key, const T& value) {
         if (!write_scalar(key, value)) [[unlikely]]
@@ -1001,7 +1001,8 @@ private:
     detail::Failure add_defaults(std::initializer_list<Default<KeyLen>> defaults, const key_type*& invalid) {
         if (detail::Failure failure = check_open()) return failure;
         if (detail::Failure failure = core_->engine.check_process()) return failure;
-        return core_->defaults.add(defaults, invalid);
+        return core_->defaults.add(defaults, invalid,
+                                   [&](const Value& value) { return core_->engine.check_length(value.encoded()); });
     }
     detail::Failure flush() noexcept {
         if (detail::Failure failure = check_open()) return failure;

@@ -124,7 +124,7 @@ public:
         }
         if (has_thread_) {
             stopping_.store(true);
-            engine_.wake_waiting();
+            interrupt();
             thread_.join();
             has_thread_ = false;
         }
@@ -159,6 +159,11 @@ private:
         }
 
     protected:
+        /// What leaves the callback ends the program, be it a want of memory.
+        template <class Callback>
+        static void call(Callback& callback, const Change& change) noexcept {
+            callback(change);
+        }
         /// The value of a key now; false if it cannot be read.
         static bool read(const Engine& engine, const KeyType& key, std::optional<Value>& value) {
             Failure failure;
@@ -195,7 +200,7 @@ private:
             std::optional<Value> now;
             if (!this->read(engine, key_, now) || now == known_) return;
             std::swap(known_, now);
-            if (may_call) callback_(Change{key_.view(), now, known_});
+            if (may_call) this->call(callback_, Change{key_.view(), now, known_});
         }
 
     private:
@@ -213,12 +218,12 @@ private:
     template <class Callback>
     class OfAll final : public Watched {
     public:
-        explicit OfAll(Callback callback) : callback_(std::move(callback)) { noted_.fill(1); }  // none is odd at rest
+        explicit OfAll(Callback callback) : callback_(std::move(callback)) { noted_.fill(unknown); }
         void look(const Engine& engine, bool may_call) override {
             const std::uint64_t view = engine.view_number();
-            if (view != view_) noted_.fill(1);
+            if (view != view_) noted_.fill(unknown);
             view_ = view;
-            for (std::uint32_t group = 0; group < groups; ++group) {
+            for (std::uint32_t group = 0; group < groups && this->is_active(); ++group) {
                 const std::uint32_t noted = engine.note_buckets(group);
                 if (noted == noted_[group]) continue;
                 std::vector<Pair> found;
@@ -234,20 +239,24 @@ private:
             std::optional<Value> value;
         };
         static constexpr std::uint32_t groups = pair_layout::shared::counter_count;
+        static constexpr std::uint64_t unknown = ~std::uint64_t{0};  // no counter's
         static bool by_key(const Pair& a, const Pair& b) { return a.key < b.key; }
 
-        /// The entries of a group, sorted; false if one cannot be read.
+        /// The entries of a group that can be read, sorted; false if there is no looking at it now.
         static bool load(const Engine& engine, std::uint32_t group, std::vector<Pair>& all) {
             Item item;
             Failure failure;
             for (std::uint32_t bucket = group; bucket < layout::bucket_count; bucket += groups) {
-                for (Position position{bucket, 0, 0, 0};;) {
+                for (Position position{bucket, 0, 0, 0}; position.bucket == bucket;) {
+                    const std::uint64_t record = position.record;
                     const Presence presence = engine.next_of_bucket(position, item, failure);
-                    if (presence == Presence::failed) return false;
                     if (presence == Presence::absent) break;
+                    if (presence == Presence::failed) {  // damage, which the position is behind, or no view
+                        if (position.bucket == bucket && position.record == record) return false;
+                        continue;
+                    }
                     Pair pair{item.key, Value()};
-                    if (load_item(item, *pair.value)) return false;
-                    all.push_back(std::move(pair));
+                    if (!load_item(item, *pair.value)) all.push_back(std::move(pair));
                 }
             }
             std::sort(all.begin(), all.end(), by_key);
@@ -269,26 +278,31 @@ private:
                 while (b != found.end() && b->key == pair.key) ++b;
                 if (is_same || !this->read(engine, KeyType{std::string_view(pair.key)}, pair.value))
                     pair.value = before;
-                if (may_call && pair.value != before) callback_(Change{pair.key, before, pair.value});
+                if (may_call && this->is_active() && pair.value != before)
+                    this->call(callback_, Change{pair.key, before, pair.value});
                 if (pair.value) now.push_back(std::move(pair));
             }
             known = std::move(now);
         }
 
         Callback callback_;
-        std::array<std::uint32_t, groups> noted_;
+        std::array<std::uint64_t, groups> noted_;
         std::uint64_t view_ = 0;
         std::array<std::vector<Pair>, groups> known_;
     };
 
     Failure add(Watched* one, Watch& watch) {
         watch = Watch(one);
-        const Guard<Mutex> guard(mutex_);
+        // Not under the lock: damage that this meets is told to a handler, which may watch something too.
         const std::uint64_t version = engine_.version();
         one->look(engine_, false);
+        const Guard<Mutex> guard(mutex_);
         watched_.push_back(one);
         one->share();
-        if (has_thread_) return {};
+        if (has_thread_) {
+            if (engine_.version() != version) interrupt();  // the others may have been told of that already
+            return {};
+        }
         seen_ = version;
         const int e = thread_.start(
             [](void* self) -> void* {
@@ -304,8 +318,8 @@ private:
     void run() noexcept {
         runner_.store(this_thread());
         while (!stopping_.load()) {
-            const std::uint64_t version = engine_.wait_for_change(seen_, ~std::uint64_t{0}, stopping_);
-            if (version == seen_) continue;
+            const std::uint64_t version = engine_.wait_for_change(seen_, ~std::uint64_t{0}, is_interrupted_);
+            if (!is_interrupted_.exchange(false) && version == seen_) continue;
             seen_ = version;
             for (std::size_t i = 0; Watched* one = at(i); ++i) {
                 one->serve(engine_);
@@ -313,6 +327,12 @@ private:
             }
             drop_inactive();
         }
+    }
+
+    /// Lets the thread look, whether there was a change or not.
+    void interrupt() noexcept {
+        is_interrupted_.store(true);
+        engine_.wake_waiting();
     }
 
     /// The i-th watch, held; null behind the last one. New ones come behind.
@@ -337,6 +357,7 @@ private:
     std::uint64_t seen_ = 0;  // of the thread
     typename Platform::Thread thread_;
     std::atomic<bool> stopping_{false};
+    std::atomic<bool> is_interrupted_{false};
     std::atomic<const void*> runner_{nullptr};
     bool has_thread_ = false;  // under `mutex_`, and in close
     bool is_abandoned_ = false;

@@ -3,7 +3,9 @@
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/kvs.hpp>
 
+#include <sys/stat.h>
 #include <chrono>
+
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -370,6 +372,140 @@ TEST_CASE("a read-only handle does not wait for ever for a writer that came late
     counter |= 1;
     change_file(path, at, std::string(reinterpret_cast<const char*>(&counter), 4));
     CHECK(reader.get<int>("k") == 2);
+}
+
+TEST_CASE("a damaged deletion does not bring back the value of another length", "[pairs][damage][regression]") {
+    // A value of another length is in another record, and the old record is deleted. That deletion is damaged, so the
+    // record has a value again: iteration came by it, `compact_to` could take it for the newer one, and `repair` made
+    // it the first that was found.
+    TempDir dir;
+    const std::string path = dir.file(), copy = dir.path() / "copy";
+    constexpr std::uint64_t slot_bytes = pair_layout::slot_bytes(0);
+    {
+        Store store(path, manual);
+        store.set("key", std::uint8_t{1});
+        store.sync();
+        store.set("key", std::uint64_t{2});
+        store.sync();
+        store.set("other", std::uint64_t{3});
+    }
+    const std::uint64_t record = contents_of(path).find("key", pair_layout::records_offset);
+    const std::uint64_t deletion = record + pair_layout::slot_offset(16, 0, 0) + slot_bytes;
+    const std::string word = contents_of(path).substr(deletion, 8);
+    REQUIRE(static_cast<unsigned char>(word[5]) == pair_layout::deleted);
+    const auto expect_the_newer_one = [&](const Store& store) {
+        CHECK(store.get<std::uint64_t>("key") == 2);
+        std::string found;
+        for (const auto& entry : store)
+            found += std::string(entry.key()) + "=" + std::to_string(entry.get<int>()) + " ";
+        CHECK((found == "key=2 other=3 " || found == "other=3 key=2 "));
+    };
+    // Its header, or its checksum.
+    for (const unsigned at : {0u, 9u}) {
+        INFO(at);
+        const std::string file = contents_of(path);
+        change_file(path, deletion + at, "#");
+        {
+            Store store(path, manual);
+            expect_the_newer_one(store);
+            store.compact_to(copy);
+            expect_the_newer_one(Store(copy, manual));
+            CHECK_FALSE(store.verify().ok());
+            CHECK(store.repair().ok());
+            expect_the_newer_one(store);
+            CHECK(store.size() == 2);
+        }
+        const Store store(path, manual);
+        expect_the_newer_one(store);
+        CHECK(store.verify().ok());
+    }
+}
+
+TEST_CASE("an iteration ends where nothing can be read any more", "[pairs][regression]") {
+    // A read-only handle that could not make its view anew answered each increment with an error, for ever.
+    TempDir dir;
+    for (const bool is_cut : {false, true}) {
+        INFO(is_cut);
+        {
+            Store store(dir.file(), manual);
+            for (int i = 0; i < 10; ++i) store.set("k" + std::to_string(i), i);
+        }
+        const Store store(dir.file(), {.mode = kvs::Mode::read_only});
+        std::optional<kvs::Store<16, kvs::SharedThreads>> alone;
+        std::error_code error;
+        int entries = 0, errors = 0;
+        for (auto at = store.begin(error); at != store.end() && errors < 20; at.increment(error)) {
+            errors += error ? 1 : 0;
+            if (error || ++entries != 3) continue;
+            if (is_cut) {
+                Store(dir.file(), manual).set("k1", 2);
+                std::filesystem::resize_file(dir.file(), 300'000);
+            } else {
+                alone.emplace(dir.file(), manual);
+            }
+        }
+        CHECK(error);
+        CHECK(errors < 3);
+        alone.reset();
+        std::filesystem::remove(dir.file());
+    }
+}
+
+TEST_CASE("a view of a read-only store of one thread is of one moment", "[pairs][view][regression]") {
+    // Its function ran once, whatever a writer did meanwhile.
+    using Single = kvs::Store<16, kvs::Unshared>;
+    TempDir dir;
+    const auto write = [&](int n) {
+        Single(dir.file(), manual).batch([n](auto& batch) { batch.set("x", n), batch.set("y", n); });
+    };
+    write(1);
+    const Single store(dir.file(), {.mode = kvs::Mode::read_only});
+    int runs = 0;
+    const auto [x, y] = store.view([&](const auto& now) {
+        const int seen = now.template get_or<int>("x", 0);
+        if (++runs == 1) write(2);
+        return std::pair(seen, now.template get_or<int>("y", 0));
+    });
+    CHECK(x == 2);
+    CHECK(y == 2);
+    CHECK(runs == 2);
+}
+
+TEST_CASE("what is no file is no store, read-only too", "[pairs][regression]") {
+    // "cannot be mapped: No such device".
+    TempDir dir;
+    const std::string pipe = dir.path() / "pipe";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    for (const std::string& path : {std::string("/dev/null"), dir.path().string(), pipe})
+        expect_error(kvs::errc::not_a_store, {path}, [&] { Store store(path, {.mode = kvs::Mode::read_only}); });
+}
+
+TEST_CASE("a default that cannot be stored is refused where it is registered", "[defaults][regression]") {
+    // One that was too long was taken, and read.
+    TempDir dir;
+    Store store(dir.file(), manual);
+    expect_error(kvs::errc::value_too_long, {"long"}, [&] {
+        store.register_defaults({{"short", "s"}, {"long", std::string(70'000, 'l')}});
+    });
+    CHECK_FALSE(store.get<std::string>("short"));
+    store.register_defaults({{"long", std::string(65'536, 'l')}});
+    CHECK(store.get<std::string>("long")->size() == 65'536);
+}
+
+TEST_CASE("an open after a kill does not look at the records", "[pairs][recover]") {
+    // Or it would take longer for more of them. So a record that rotted meanwhile is not known to be damaged yet.
+    TempDir dir;
+    const std::string path = dir.file();
+    die_after(path, [](Store& store) {
+        store.set("k", "some value");
+        store.sync();
+        store.set("n", 1);
+    });
+    change_file(path, contents_of(path).find("some value"), "#");
+    const Store store(path, manual);
+    CHECK(store.recovery().outcome == Outcome::killed);
+    CHECK_FALSE(store.recovery().damaged());
+    expect_error(kvs::errc::corrupt, {"k"}, [&] { (void)store.get<std::string>("k"); });
 }
 
 TEST_CASE("what two power cuts left of two superblocks is neither of them", "[pairs][recover]") {

@@ -54,11 +54,14 @@ public:
         }
     }
 
-    /// Nothing is registered if a key or a value is not valid; `invalid` then points to the key.
-    Failure add(std::initializer_list<Default<KeyLen>> entries, const Key<KeyLen>*& invalid) {
+    /// Nothing is registered if a key or a value is not valid, or `check(value)` fails; `invalid` then points to the
+    /// key.
+    template <class Check>
+    Failure add(std::initializer_list<Default<KeyLen>> entries, const Key<KeyLen>*& invalid, const Check& check) {
         for (const auto& entry : entries) {
             invalid = &entry.key;
             if (Failure failure = entry.failure()) return failure;
+            if (Failure failure = check(entry.value)) return failure;
         }
         const Guard<typename Platform::Mutex> guard(registration_);
         const List* older = newest_.load(std::memory_order_relaxed);

@@ -107,6 +107,38 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::check_record(std::uint32_t buc
     if (!slot.code.known) problems.add(slot_at(place, view.which), bucket, unknown_value());
 }
 
+/// Of one record; true if it holds a key then.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::repair_slots(std::uint32_t bucket, const Place& place) {
+    std::uint64_t key[KeyType::word_count];
+    load_key_words(place.record, key);
+    const View view = look(place, key);
+    if (view.state == View::State::damaged) return false;
+    const unsigned which = 1 - view.which;
+    const std::uint64_t other = slot_at(place, which);
+    const SlotHeader h = header_at(other);
+    const bool good = h.is_good(other) && (h.epoch() <= shared_word(pair_shared::void_epoch) ||
+                                           view.state == View::State::dead || is_intact(place, which, h, key));
+    if (h.is_empty() || good) return view.state == View::State::live;
+    std::string text;
+    const bool is_other_value = view.damage && load_key(key, bucket, place.length, text) &&
+                                is_superseded(place, view, KeyType{std::string_view(text)});
+    const typename Versions::Change change(versions_, bucket);
+    if (!is_other_value) {
+        region_.publish_word(other, 0);
+        return view.state == View::State::live;
+    }
+    // The deletion that is damaged, again. Of an epoch that is durable, and not emptied first: whatever a death or a
+    // power cut leaves of it, the value beside it is not the key's newest.
+    const std::uint64_t durable = shared_word(pair_shared::durable_epoch);
+    if (view.header.epoch() >= durable) return true;  // such files are made by hand only
+    journal_.begin();
+    add_slot(image_of(place, which, nullptr, nullptr, durable));
+    journal_.commit();
+    journal_.apply();
+    return false;
+}
+
 /// A damaged copy beside a good one is emptied: the good one counts alone, and stays until it is replaced. Pages of the
 /// superblock are written from their twins, the header from the superblock, keys are counted anew. What has no second
 /// copy stays.
@@ -127,21 +159,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::repair(Report& report) {
         std::uint64_t keys = 0;
         walk_all(
             [&](std::uint32_t bucket, const Place& place) {
-                const View view = look(place);
-                if (view.state == View::State::live) ++keys;
                 if (region_.template load<1>(place.record + KeyLen) != (pair_layout::paired_type | place.length))
                     region_.template publish<1>(place.record + KeyLen, pair_layout::paired_type | place.length);
-                if (view.state != View::State::live && view.state != View::State::dead) return;
-                const std::uint64_t other = slot_at(place, 1 - view.which);
-                const SlotHeader h = header_at(other);
-                std::uint64_t key[KeyType::word_count];
-                load_key_words(place.record, key);
-                const bool good =
-                    h.is_good(other) && (h.epoch() <= shared_word(pair_shared::void_epoch) ||
-                                         view.state == View::State::dead || is_intact(place, 1 - view.which, h, key));
-                if (h.is_empty() || good) return;
-                const typename Versions::Change change(versions_, bucket);
-                region_.publish_word(other, 0);
+                if (repair_slots(bucket, place)) ++keys;
             },
             [](std::uint32_t, const Chain&) {});
         // A key whose record was damaged was counted, and is counted again when it is set.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include <kvs/detail/pair_engine.hpp>
 #include <kvs/detail/replacement.hpp>
@@ -18,7 +19,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_to(std::string_view pa
     if (Failure failure = check_process()) return failure;
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
-    Replacement<Platform> replacement(path);
+    Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     PlatformFile target;
     if (Failure failure = replacement.open([&](const std::string& name) {
@@ -81,7 +82,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::compact_to(std::string_view
     if (Failure failure = check_process()) return failure;
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
-    Replacement<Platform> replacement(path);
+    Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     {
         PairEngine<KeyLen, Unshared, Form, Platform> target;
@@ -92,16 +93,19 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::compact_to(std::string_view
                                           .permissions = status.permissions});
             }))
             return failure;
-        if (Failure failure = undisturbed([&] { return copy_entries(target); })) return failure;
+        std::vector<OlderCopy> damaged;
+        if (Failure failure = undisturbed([&] { return copy_entries(target, damaged); })) return failure;
+        for (const OlderCopy& one : damaged) report_damage(KeyType{std::string_view(one.key)}, one.record);
         if (Failure failure = target.close_cleanly()) return failure;
     }
     return replacement.finish();
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_entries(
-    PairEngine<KeyLen, Unshared, Form, Platform>& target) const {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target,
+                                                                  std::vector<OlderCopy>& damaged) const {
     if (Failure failure = target.clear()) return failure;  // of what a disturbed attempt left
+    damaged.clear();
     Position position;
     Item item;
     Value value;
@@ -111,6 +115,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_entries(
         if (presence == Presence::failed) return failure;
         if (presence == Presence::absent) return {};
         if (Failure problem = load_item(item, value)) return problem;
+        if (item.is_older_copy) damaged.push_back({item.key, position.record});
         if (Failure problem = target.put(KeyType{std::string_view(item.key)}, value.encoded())) return problem;
     }
 }

@@ -138,6 +138,12 @@ public:
         return keys;
     }
 
+    /// Why a value cannot be stored, whatever the key.
+    Failure check_length(const Encoded& value) const noexcept {
+        unsigned length = 0;
+        return choose_length(value, length);
+    }
+
     /// Of what other handles wrote, too.
     Failure sync() noexcept {
         if (Failure failure = check_process()) return failure;
@@ -199,10 +205,13 @@ public:
             return fail(failure, problem);
         }
         const Position begin = position;
+        bool has_looked = false;
         const Presence presence = steadily(failure, [&] {
+            has_looked = true;
             position = begin;
             return next_here(position, item, failure);
         });
+        if (!has_looked) position = {layout::bucket_count, 0, 0, 0};  // nothing can be read any more
         if (presence == Presence::present && item.is_older_copy)
             report_damage(KeyType{std::string_view(item.key)}, position.record);
         return presence;
@@ -261,7 +270,7 @@ public:
         constexpr int attempts = 16;
         constexpr int attempts_of_readers = 4000;
         constexpr std::uint64_t nap = 50'000;  // nanoseconds
-        if constexpr (!has_versions) {         // of one thread: it is the one that would change something
+        if (!has_versions && !read_only_) {    // of one thread: it is the one that would change something
             function();
             return {};
         }
@@ -773,6 +782,16 @@ private:
         return false;
     }
 
+    /// True of a record that came to life because the slot which said that it is deleted is damaged: the key has
+    /// another one, of another length, that counts before it.
+    bool is_superseded(const Place& place, const View& view, const KeyType& key) const noexcept {
+        if (view.state != View::State::live || !view.damage) return false;
+        Found found;
+        Failure ignored;
+        return find(key, key.hash(), any_length, found, ignored) == Presence::present &&
+               found.place.record != place.record;
+    }
+
     /// Not under the writers' lock, which the handler may want: there everything is read again that was read, and told,
     /// without it.
     void report_damage(const KeyType& key, std::uint64_t record) const {
@@ -839,6 +858,7 @@ private:
             position.record = place.record;
             if (view.state == View::State::damaged || !load_key(key, position.bucket, length, item.key))
                 return fail(failure, damaged_key());
+            if (view.damage && is_superseded(place, view, KeyType{std::string_view(item.key)})) continue;
             const Slot slot = slot_of(place, view);
             if (!slot.code.known) return fail(failure, unknown_value());
             item.code = slot.code;
@@ -979,10 +999,16 @@ private:
     Failure count_all(Stats& stats) const;
     void check_head(ProblemList& problems) const;
     void check_record(std::uint32_t bucket, const Place& place, Report& report, ProblemList& problems) const;
+    bool repair_slots(std::uint32_t bucket, const Place& place);
 
     // pair_copy.hpp
     Failure write_copy(PlatformFile& target) const;
-    Failure copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target) const;
+    /// A key whose newer copy is damaged.
+    struct OlderCopy {
+        std::string key;
+        std::uint64_t record;
+    };
+    Failure copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target, std::vector<OlderCopy>& damaged) const;
 
     // Set by open, then never changed.
     std::string path_;

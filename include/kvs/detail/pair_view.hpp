@@ -38,6 +38,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_view(const Options& op
     salvages_ = options.salvage;
     if (Failure failure = file_.open(path_.c_str(), Platform::Access::read, Platform::Creation::never, 0))
         return failure;
+    typename PlatformFile::Status status;
+    if (Failure failure = file_.status(status)) return failure;
+    if (!status.regular) return {errc::not_a_store, "not a regular file"};
     const Guard<typename Platform::Mutex> guard(renewing_);
     Failure failure = make_view();
     failure = unless_lost(failure);

@@ -17,6 +17,7 @@
 
 #include <kvs/detail/file.hpp>
 #include <kvs/detail/layout.hpp>
+#include <kvs/detail/open_file.hpp>
 
 namespace kvs::detail {
 
@@ -24,7 +25,9 @@ namespace kvs::detail {
 template <class Platform>
 class Replacement {
 public:
-    explicit Replacement(std::string_view target) : target_(target), directory_(directory_of(target)) {}
+    /// `source` is of the file that is copied.
+    Replacement(std::string_view target, const typename File<Platform>::Status& source)
+        : target_(target), directory_(directory_of(target)), source_(source.id) {}
     Replacement(const Replacement&) = delete;
     Replacement& operator=(const Replacement&) = delete;
     ~Replacement() {
@@ -36,7 +39,11 @@ public:
     template <class Create>
     Failure open(Create create) {
         static std::atomic<unsigned> count{0};
-        const std::string stem = target_ + ".kvs-" + std::to_string(Platform::process_id()) + "-";
+        // File systems allow names of 255 bytes.
+        constexpr std::size_t longest = 200;
+        const std::size_t name = target_.rfind('/') + 1;
+        const std::string stem =
+            target_.substr(0, name + longest) + ".kvs-" + std::to_string(Platform::process_id()) + "-";
         Failure failure;
         for (int tries = 0; tries < 1000; ++tries) {
             name_ = stem + std::to_string(count.fetch_add(1, std::memory_order_relaxed)) + ".tmp";
@@ -49,17 +56,21 @@ public:
     }
 
     /// Refuses a destination that somebody has open as a store, the source among them, and keeps it from being opened
-    /// until it has been replaced: what is written to a file without a name is lost.
+    /// until it has been replaced: what is written to a file without a name is lost. The name may have gone to another
+    /// file before the lock was there, by a copy to the same destination: then again.
     Failure reserve() {
         if (Failure failure = check_path(target_)) return failure;
-        Failure failure = replaced_.open(target_.c_str(), Platform::Access::write, Platform::Creation::never, 0);
-        is_free_ = failure.code == errc::not_found;
-        if (is_free_) return {};
-        if (failure) return failure;
-        typename Platform::FileStatus status;
-        if (Failure problem = replaced_.status(status)) return problem;
-        if (!status.regular) return {errc::io_error, "the destination of a copy is not a regular file"};
-        return replaced_.try_lock(layout::presence_lock, Platform::Lock::exclusive);
+        for (int tries = 0; tries < 100; ++tries) {
+            bool may_write = true;
+            if (Failure failure = open_target(may_write)) return failure;
+            if (is_free_) return {};
+            if (Failure failure = claim_target(may_write)) return failure;
+            bool is_another = false;
+            if (Failure failure = was_replaced(replaced_, target_, is_another)) return failure;
+            if (!is_another) return {};
+            replaced_.close();
+        }
+        return {errc::in_use, "the destination is being replaced again and again"};
     }
 
     /// Puts the flushed file in place and makes that durable. If only that fails, the file is in place.
@@ -77,6 +88,27 @@ public:
     }
 
 private:
+    Failure open_target(bool& may_write) {
+        using Access = typename Platform::Access;
+        Failure failure = replaced_.open(target_.c_str(), Access::write, Platform::Creation::never, 0);
+        may_write = failure.code != errc::read_only;
+        if (!may_write) failure = replaced_.open(target_.c_str(), Access::read, Platform::Creation::never, 0);
+        is_free_ = failure.code == errc::not_found;
+        return is_free_ ? Failure{} : failure;
+    }
+    Failure claim_target(bool may_write) {
+        typename Platform::FileStatus status;
+        if (Failure failure = replaced_.status(status)) return failure;
+        if (!status.regular) return {errc::io_error, "the destination of a copy is not a regular file"};
+        if (status.id == source_) return {errc::in_use, "the destination is the file that is copied"};
+        using Lock = typename Platform::Lock;
+        if (may_write) return replaced_.try_lock(layout::presence_lock, Lock::exclusive);
+        // Who may not write cannot lock either, and is told at least who is there now.
+        auto lock = Lock::none;
+        if (Failure failure = replaced_.lock_of_others(layout::presence_lock, lock)) return failure;
+        return lock == Lock::none ? Failure{} : Failure{errc::in_use, "another handle has the destination open"};
+    }
+
     static Failure cannot_rename(int e) noexcept { return system_failure("the copy cannot be renamed", e, true); }
     Failure flush_directory() {
         done_ = true;
@@ -87,6 +119,7 @@ private:
     std::string target_;
     std::string directory_;
     std::string name_;
+    decltype(File<Platform>::Status::id) source_;
     File<Platform> replaced_;
     bool is_free_ = false;  // nobody had the name
     bool done_ = true;      // until there is a file to remove

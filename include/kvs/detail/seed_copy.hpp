@@ -17,7 +17,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::copy_to(std::string_view path) {
     if (Failure failure = check_process()) return failure;
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
-    Replacement<Platform> replacement(path);
+    Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     File<Platform> target;
     if (Failure failure = replacement.open([&](const std::string& name) {
@@ -35,6 +35,7 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 Failure SeedEngine<KeyLen, Sharing, Platform>::write_copy(File<Platform>& target) {
     const Guard<Mutex> no_writer(writers_);
     const std::uint64_t end = live_end_.load(std::memory_order_relaxed);
+    if (Failure failure = check_size()) return failure;
     if (Failure failure = target.write_mapped(region_.data(), 0, end)) return failure;
     return unless_lost({});
 }
@@ -44,7 +45,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::compact_to(std::string_view path)
     if (Failure failure = check_process()) return failure;
     typename PlatformFile::Status status;
     if (Failure failure = file_.status(status)) return failure;
-    Replacement<Platform> replacement(path);
+    Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     {
         SeedEngine<KeyLen, Unshared, Platform> target;

@@ -78,6 +78,12 @@ public:
     Failure copy_to(std::string_view path);
     Failure compact_to(std::string_view path);
 
+    /// Why a value cannot be stored, whatever the key.
+    Failure check_length(const Encoded& value) const noexcept {
+        unsigned length = 0;
+        return choose_length(value, length);
+    }
+
     /// Fails in the child of a fork. Comes before every lock there: a thread of the parent may hold it for ever.
     /// So for a handle that lost a page.
     Failure check_process() const noexcept { return is_foreign_process() ? forked() : unless_lost({}); }
@@ -479,15 +485,18 @@ private:
     static Failure flush_file(void* engine) noexcept {
         auto& self = *static_cast<SeedEngine*>(engine);
         if (Failure failure = self.unless_lost({})) return failure;
-        // In this order: no lock is held, and somebody may make the file longer in between.
-        const std::uint64_t live_end = self.live_end_.load(std::memory_order_acquire);
-        std::uint64_t bytes = 0;
-        if (Failure failure = self.file_.size(bytes)) return failure;
-        if (bytes < live_end)
-            return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
-                    Fact::of_bytes(bytes)};
+        if (Failure failure = self.check_size()) return failure;
         Failure failure = self.file_.flush();
         return self.unless_lost(failure);
+    }
+    Failure check_size() const noexcept {
+        // In this order: no lock is held, and somebody may make the file longer in between.
+        const std::uint64_t live_end = live_end_.load(std::memory_order_acquire);
+        std::uint64_t bytes = 0;
+        if (Failure failure = file_.size(bytes)) return failure;
+        if (bytes >= live_end) return {};
+        return {errc::io_error, "another program has cut the file short", Fact::at_least(live_end),
+                Fact::of_bytes(bytes)};
     }
 
     // seed_open.hpp

@@ -1,0 +1,145 @@
+// Mistakes of copies that were found, each with its story.
+#include <kvs/kvs.hpp>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "../catch.hpp"
+#include "../support/child.hpp"
+#include "../support/expect_error.hpp"
+#include "../support/temp_dir.hpp"
+
+namespace {
+
+using kvs_test::expect_error;
+using kvs_test::TempDir;
+using Plain = kvs::Store<16>;
+const kvs::Options manual{.sync = kvs::sync_manual};
+const kvs::Options reading{.mode = kvs::Mode::read_only};
+
+/// Runs something, once, before the presence of a file is taken.
+struct Hooked : kvs::detail::NativePlatform {
+    static inline std::function<void()> at_presence;
+    static int lock(File file, std::uint64_t byte, Lock mode, bool wait) noexcept {
+        if (byte == kvs::detail::layout::presence_lock && mode == Lock::exclusive && at_presence)
+            std::exchange(at_presence, nullptr)();
+        return kvs::detail::NativePlatform::lock(file, byte, mode, wait);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a copy does not replace the store that another copy put there meanwhile", "[copy][regression]") {
+    // The destination was opened, then locked; in between it went to the file of another copy, which somebody opened.
+    // So what had the lock had no name any more, and what had the name was replaced under who wrote to it.
+    TempDir dir;
+    const std::string target = dir.path() / "target";
+    kvs::Store<16, Hooked> one(dir.path() / "one", manual);
+    Plain two(dir.path() / "two", manual);
+    Plain(target, manual).set("from", 0);
+    std::optional<Plain> user;
+    Hooked::at_presence = [&] {
+        two.copy_to(target);
+        user.emplace(target, manual);
+        user->set("precious", 42);
+        user->sync();
+    };
+    expect_error(kvs::errc::in_use, {target}, [&] { one.copy_to(target); });
+    user.reset();
+    CHECK(Plain(target, reading).get<int>("precious") == 42);
+}
+
+TEST_CASE("a read-only store is not copied over itself", "[copy][regression]") {
+    // It holds no lock that the copy could have met. Writers that came later wrote to the copy, which it did not see.
+    TempDir dir;
+    const std::string path = dir.file(), link = dir.path() / "link";
+    Plain(path, manual).set("k", 1);
+    std::filesystem::create_hard_link(path, link);
+    const Plain store(path, reading);
+    for (const std::string& target : {path, link}) {
+        expect_error(kvs::errc::in_use, {target}, [&] { store.copy_to(target); });
+        expect_error(kvs::errc::in_use, {target}, [&] { store.compact_to(target); });
+    }
+    Plain(path, manual).set("k", 2);
+    CHECK(store.get<int>("k") == 2);
+}
+
+TEST_CASE("compact_to tells which values it took from older copies", "[copy][damage][regression]") {
+    // It made a sound copy of the older value, and nobody was told that there had been a newer one.
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Plain store(path, manual);
+        store.set("k", "the older value");
+        store.sync();
+        store.set("k", "the newer value");
+    }
+    std::ostringstream bytes;
+    bytes << std::ifstream(path, std::ios::binary).rdbuf();
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(bytes.str().find("the newer value")));
+    file << '#';
+    file.close();
+    std::string told;
+    kvs::Options options = manual;
+    options.on_damage = [&](const kvs::Damage& damage) { told += damage.key; };
+    const Plain store(path, options);
+    store.compact_to(dir.path() / "copy");
+    CHECK(told == "k");
+    CHECK(Plain(dir.path() / "copy", reading).get<std::string>("k") == "the older value");
+}
+
+TEST_CASE("a copy may have any name that a store may have", "[copy][regression]") {
+    // The temporary name was longer than the final one by more than file systems allow.
+    TempDir dir;
+    const Plain store(dir.file(), manual);
+    for (const std::size_t length : {199, 200, 201, 230, 255}) {
+        const std::string target = dir.path() / std::string(length, 'n');
+        store.copy_to(target);
+        CHECK_NOTHROW(Plain(target, manual));
+        store.compact_to(target);
+        CHECK_NOTHROW(Plain(target, manual));
+    }
+    const std::string too_long = dir.path() / std::string(256, 'n');
+    expect_error(kvs::errc::io_error, {too_long}, [&] { store.copy_to(too_long); });
+}
+
+TEST_CASE("a copy that may not be written is replaced by the next one", "[copy][regression]") {
+    // A copy has the permissions of its source, and the second copy of a store that may only be read was refused.
+    TempDir dir;
+    const std::string target = dir.path() / "target";
+    Plain(dir.file(), manual).set("k", 1);
+    REQUIRE(::chmod(dir.path().c_str(), 0777) == 0);
+    REQUIRE(::chmod(dir.file().c_str(), 0444) == 0);
+    const std::string problem = kvs_test::in_child([&]() -> std::string {
+        if (::geteuid() == 0 && ::setuid(65534) != 0) return "cannot be another user";
+        const Plain store(dir.file(), reading);
+        std::error_code error;
+        store.copy_to(target, error);
+        if (error) return "the first: " + error.message();
+        if (::access(target.c_str(), W_OK) == 0) return "the copy may be written";
+        store.copy_to(target, error);
+        if (error) return "the second: " + error.message();
+        return {};
+    });
+    CHECK(problem == "");
+    CHECK(Plain(target, reading).get<int>("k") == 1);
+}
+
+TEST_CASE("a copy of a seed store that was cut short says so", "[copy][regression]") {
+    // "Bad address", as the system calls it to write from a mapping behind the end of its file.
+    TempDir dir;
+    kvs::SeedStore<16> store(dir.file(), manual);
+    for (int i = 0; i < 1000; ++i) store.set("k" + std::to_string(i), i);
+    REQUIRE(::truncate(dir.file().c_str(), 262154) == 0);
+    expect_error(kvs::errc::io_error, {"cut the file short"}, [&] { store.copy_to(dir.path() / "copy"); });
+}
