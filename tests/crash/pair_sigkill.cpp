@@ -125,9 +125,11 @@ TEST_CASE("a killed process loses nothing that it acknowledged, and leaves nothi
         const std::uint64_t before = told->operations;
         const pid_t child = ::fork();
         REQUIRE(child >= 0);
-        if (child == 0) work(path, *told, seed);
+        if (child == 0) kvs_test::or_die([&] { work(path, *told, seed); });
         // Some operations, then some steps more or fewer; now and then none, which kills the open.
-        for (const std::uint64_t wanted = before + campaign.pick(600); told->operations < wanted;) ::sched_yield();
+        for (const std::uint64_t wanted = before + campaign.pick(600);
+             told->operations < wanted && !kvs_test::has_ended(child);)
+            ::sched_yield();
         for (volatile std::uint64_t spin = campaign.pick(200'000); spin != 0;) spin = spin - 1;
         REQUIRE(::kill(child, SIGKILL) == 0);
         REQUIRE(kvs_test::end_of(child) == "it was killed by signal " + std::to_string(SIGKILL));

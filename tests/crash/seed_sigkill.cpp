@@ -110,9 +110,10 @@ TEST_CASE("a process killed at any instant loses nothing that was acknowledged",
             const std::uint64_t before = told.operations();
             const pid_t child = ::fork();
             REQUIRE(child >= 0);
-            if (child == 0) work(path, told, seed);
+            if (child == 0) kvs_test::or_die([&] { work(path, told, seed); });
             // Some operations, then some steps more or fewer, which puts the death anywhere in one.
-            for (const std::uint64_t wanted = before + 1 + campaign.pick(2000); told.operations() < wanted;)
+            for (const std::uint64_t wanted = before + 1 + campaign.pick(2000);
+                 told.operations() < wanted && !kvs_test::has_ended(child);)
                 ::sched_yield();
             for (volatile std::uint64_t spin = campaign.pick(3000); spin != 0;) spin = spin - 1;
             REQUIRE(::kill(child, SIGKILL) == 0);

@@ -29,6 +29,7 @@
 
 #include "../catch.hpp"
 #include "../support/campaign.hpp"
+#include "../support/pair_walker.hpp"
 #include "../support/temp_dir.hpp"
 #include "../support/walker.hpp"
 
@@ -790,13 +791,39 @@ private:
     void reopen() {
         doing_ = "reopen";
         store_.reset();
-        if constexpr (!paired) walk(path());
+        if constexpr (paired)
+            walk_pairs(path());
+        else
+            walk(path());
         open(campaign_.one_in(2) ? kvs::Mode::open_existing : kvs::Mode::open_or_create);
         expect(store_->recovery().outcome == kvs::Recovery::Outcome::clean, "a clean open");
         expect(store_->recovery().keys == map_.size(), "keys found by the open");
         expect(store_->recovery().damaged_chains == 0, "no damage found by the open");
         expect(store_->recovery().duplicate_keys == 0, "no key with two records found by the open");
         compare(*store_, map_);
+    }
+
+    /// What the second reader of files of pairs finds.
+    void walk_pairs(const std::string& file) const {
+        const std::string bytes = kvs_test::read_whole_file(file);
+        const kvs_test::PairWalk found = kvs_test::PairWalker(bytes).walk();
+        INFO((found.problems.empty() ? std::string() : found.problems.front()));
+        expect(found.problems.empty(), "a file in order");
+        expect(found.valid && found.clean && found.key_length == key_length_ && found.weights == weights_.header(),
+               "the superblock of this store, closed");
+        expect(found.durable_end == bytes.size(), "a file that ends with its last record");
+        expect(found.entries.size() == map_.size(), "as many keys as there are");
+        for (const auto& [key, value] : map_) {
+            const auto at = found.entries.find(key);
+            expect(at != found.entries.end(), "every key");
+            const auto type = static_cast<unsigned>(value.type);
+            const bool is_number = value.type < kvs::Type::ascii;
+            std::string bits;
+            for (std::size_t i = is_number ? at->second.value.size() : 0; i-- != 0;)
+                bits += static_cast<char>(value.bits >> 8 * i & 0xff);
+            expect(is_number ? at->second.type == type : at->second.type >> 4 == type >> 4, "every value's type");
+            expect(at->second.value == (is_number ? bits : value.payload), "every value");
+        }
     }
 
     void read_only() {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -66,6 +67,23 @@ private:
     }
     int ends_[2] = {-1, -1};
 };
+
+/// What a child does that never returns; it ends if that throws, and does not go on in its copy of the test.
+template <class Work>
+[[noreturn]] void or_die(const Work& work) {
+    try {
+        work();
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "a child: %s\n", error.what());
+    }
+    ::_exit(1);
+}
+
+/// True of a child that nobody has waited for yet, and that is no more.
+inline bool has_ended(pid_t child) {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == child;
+}
 
 /// Waits for a child and says how it ended: "" for a normal end with status 0.
 inline std::string end_of(pid_t child) {

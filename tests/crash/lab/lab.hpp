@@ -937,7 +937,8 @@ private:
         const bool everything = !only_.empty();
         try {
             std::optional<State> seen_read_only;
-            if (everything || one.chance % 8 == 1) {
+            const bool looked_read_only = everything || one.chance % 8 == 1;
+            if (looked_read_only) {
                 std::string problem = look_read_only(seen_read_only);
                 if (!problem.empty()) return problem;
             }
@@ -951,6 +952,8 @@ private:
                 if (!find_state(one, found, state))
                     return "the store holds " + text_of(found) + ", allowed is " + text_of_range(one) + "; found " +
                            kvs::to_string(store.recovery().outcome);
+                if (looked_read_only && !seen_read_only && store.recovery().outcome != kvs::Recovery::Outcome::created)
+                    return "opened read-only it was no store, and now it holds " + text_of(found);
                 if (seen_read_only && *seen_read_only != found)
                     return "opened read-only it held " + text_of(*seen_read_only) + ", and now " + text_of(found);
                 if (everything || one.chance % 4 == 2) {
