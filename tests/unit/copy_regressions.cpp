@@ -102,7 +102,7 @@ TEST_CASE("a copy may have any name that a store may have", "[copy][regression]"
     // The temporary name was longer than the final one by more than file systems allow.
     TempDir dir;
     const Plain store(dir.file(), manual);
-    for (const std::size_t length : {199, 200, 201, 230, 255}) {
+    for (const std::size_t length : {199u, 200u, 201u, 230u, 255u}) {
         const std::string target = dir.path() / std::string(length, 'n');
         store.copy_to(target);
         CHECK_NOTHROW(Plain(target, manual));

@@ -513,12 +513,12 @@ TEST_CASE("what two power cuts left of two superblocks is neither of them", "[pa
     // superblock is on the device; so the superblock before counts, and what it does not know is rolled back. The power
     // fails again while that is noted in the same place, and of this superblock the generation alone is on the device.
     // Had both the same one, the first would be whole and speak of a record that is gone.
-    using Store = kvs::Store<16, Numbered>;
+    using NumberedStore = kvs::Store<16, Numbered>;
     TempDir dir;
     const std::string first = dir.file(), second = dir.path() / "second", third = dir.path() / "third";
     std::string before, after;
     {
-        Store store(first, manual);
+        NumberedStore store(first, manual);
         store.set("a", 1);
         store.sync();
         before = contents_of(first);
@@ -538,7 +538,7 @@ TEST_CASE("what two power cuts left of two superblocks is neither of them", "[pa
     take_generation(after, before);
     std::ofstream(second, std::ios::binary) << after;  // another inode: what is there counts as after a power cut
     {
-        const Store store(second, manual);
+        const NumberedStore store(second, manual);
         CHECK(store.recovery().outcome == Outcome::power_loss);
         CHECK(store.get<int>("a") == 1);
         CHECK_FALSE(store.contains("b"));
@@ -550,7 +550,7 @@ TEST_CASE("what two power cuts left of two superblocks is neither of them", "[pa
         REQUIRE(mixed != recovered);
         std::ofstream(third, std::ios::binary) << mixed;
     }
-    const Store store(third, manual);
+    const NumberedStore store(third, manual);
     CHECK_FALSE(store.recovery().damaged());
     CHECK(store.get<int>("a") == 1);
     CHECK(store.verify().ok());

@@ -92,7 +92,7 @@ struct Slow : kvs::detail::NativePlatform {
 
 }  // namespace
 
-TEST_CASE("a watch of all keys that its callback ends is not called again", "[watch][regression]") {
+TEST_CASE("a watch of all keys that its callback ends is not called again", "[watch][threads][regression]") {
     // It was asked whether the watch is going on once for each look, and a look at a batch calls for every key of it.
     TempDir dir;
     Store store(dir.file(), manual);
@@ -114,7 +114,7 @@ TEST_CASE("a watch of all keys that its callback ends is not called again", "[wa
     CHECK(calls == 1);
 }
 
-TEST_CASE("a damaged key keeps nothing of other keys from a watch of all", "[watch][damage][regression]") {
+TEST_CASE("a damaged key keeps nothing of other keys from a watch of all", "[watch][threads][damage][regression]") {
     // No key was told of that shares its version counter with a damaged one.
     TempDir dir;
     const std::vector<std::string> keys = neighbours_of("damaged", 3);
@@ -136,7 +136,7 @@ TEST_CASE("a damaged key keeps nothing of other keys from a watch of all", "[wat
     CHECK(told.lines().size() == 4);
 }
 
-TEST_CASE("the handler of damage that a watch meets may watch something", "[watch][damage][regression]") {
+TEST_CASE("the handler of damage that a watch meets may watch something", "[watch][threads][damage][regression]") {
     // It was called under the lock of the list of watches.
     TempDir dir;
     {
@@ -161,20 +161,20 @@ TEST_CASE("the handler of damage that a watch meets may watch something", "[watc
     CHECK(told.waits_for("b ->1"));
 }
 
-TEST_CASE("a watch of all that begins amid a change tells of no others", "[watch][regression]") {
+TEST_CASE("a watch of all that begins amid a change tells of no others", "[watch][threads][regression]") {
     // A counter that is 1 was taken for one that was never looked at, so what was there already was told as new. It is
     // 1 while the first change behind the creation of a file or a copy is made.
-    using Store = kvs::Store<16, Slow>;
+    using SlowStore = kvs::Store<16, Slow>;
     TempDir dir;
     const std::string copy = dir.path() / "copy";
     const std::vector<std::string> keys = neighbours_of("first", 3);
     {
-        Store store(dir.file(), manual);
+        SlowStore store(dir.file(), manual);
         for (const std::string& key : keys) store.set(key, 1);
         store.set("first", 1);
         store.copy_to(copy);
     }
-    Store writer(copy, manual), watcher(copy, manual);
+    SlowStore writer(copy, manual), watcher(copy, manual);
     Told told;
     Slow::stage = Slow::armed;
     std::thread slow([&] { writer.set("first", 2); });
@@ -191,7 +191,7 @@ TEST_CASE("a watch of all that begins amid a change tells of no others", "[watch
     for (const std::string& line : told.lines()) CHECK(line.substr(0, 6) == "first ");
 }
 
-TEST_CASE("a want of memory that leaves a callback ends the program", "[watch][regression]") {
+TEST_CASE("a want of memory that leaves a callback ends the program", "[watch][threads][regression]") {
     // It was taken for one of the library's own, and the change was never told.
     TempDir dir;
     const ::pid_t child = ::fork();
