@@ -93,6 +93,8 @@ public:
     unsigned errors() const { return errors_; }
 
 private:
+    /// A sync looks at the length of the file, too.
+    bool is_of_a_sync() const { return fault_.call == Call::flush || fault_.call == Call::size; }
     bool may_have_lost() const { return fault_.call == Call::flush && Faults::fired() != 0; }
 
     /// Runs something that may fail; false if it did.
@@ -102,7 +104,7 @@ private:
             return true;
         } catch (const kvs::Error& error) {
             ++errors_;
-            expect(std::string(error.what()).size() > 10, "an error without a message");
+            expect(std::string(error.what()).find(dir_.path().string()) != std::string::npos, "an error of no file");
             expect(error.code() != kvs::errc::corrupt && error.code() != kvs::errc::not_a_store,
                    std::string("the wrong error: ") + error.what());
             return false;
@@ -139,7 +141,8 @@ private:
         expect(good ? found == after : found == before || found == after, "an operation did something else");
         if (good && found != after) return;
         if (!good && found == after && before != after)
-            expect(sync_.kind() == kvs::SyncPolicy::Kind::each, "a failed operation has changed something");
+            expect(sync_.kind() == kvs::SyncPolicy::Kind::each && is_of_a_sync(),
+                   "a failed operation has changed something");
         if (found != before) history_.push_back(found);
         if (good && found != before && sync_.kind() == kvs::SyncPolicy::Kind::each) synced_ = history_.size() - 1;
         expect(may_have_lost() || s.verify().ok(), "verify() finds something");
@@ -253,7 +256,7 @@ TEST_CASE("every system call of a store of pairs fails, at every time", "[system
     for (const auto& [problem, life] : problems) FAIL_CHECK(problem << " (" << life << ")");
     INFO(lives << " lives, " << failures << " with errors");
     CHECK(failures >= 200);
-    CHECK(met.size() >= 12);
+    CHECK(met.size() >= 18);
 }
 
 // For want of a descriptor the machine was not asked which of its runs this is, and an open took that for another one:
