@@ -18,12 +18,12 @@
 #include <fstream>
 #include <functional>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
+#include "../support/files.hpp"
 #include "../support/pair_walker.hpp"
 #include "../support/temp_dir.hpp"
 
@@ -189,12 +189,10 @@ TEST_CASE("a process that dies at any store of an operation is followed by those
             if (n == 0) continue;
             if (!died) break;
             ++deaths;
-            std::ostringstream file;
-            file << std::ifstream(path, std::ios::binary).rdbuf();
+            const std::string bytes = kvs_test::contents_of(path);
             const Content seen = content_of(reader);
             CHECK((seen == before || seen == after));
-            CHECK(bytes_of(kvs_test::PairWalker::walk_last(file.str())) == bytes_of(seen));
-            const std::string bytes = file.str();
+            CHECK(bytes_of(kvs_test::PairWalker::walk_last(bytes)) == bytes_of(seen));
             const Bytes synced = bytes_of(kvs_test::PairWalker(bytes).walk());
             const bool is_of_a_sync = synced == bytes_of(before) || synced == bytes_of(after);
             CHECK((synced == bytes_of(durable) || (deed.syncs && is_of_a_sync)));

@@ -821,8 +821,8 @@ private:
         const std::optional<T> read = store_->template get<T>(key, error);
         const kvs::errc code = code_of(error);
         KVS_PAIR_CHECK(!read || code == kvs::errc{});
-        // A value whose byte count is forged is damage to who looks at it; for a number of the right type nobody has
-        // to.
+        // A slot forged where a deletion was gives the key two records with a value. `get` looks first into the one of
+        // its type's length, `value` into all of them, so that only one of the two may meet what is wrong with one.
         const bool may_differ = !own_records_ || ((trusts() || !plain_) && answer.error == kvs::errc::corrupt);
         KVS_PAIR_CHECK(code == answer.error || code == kvs::errc::type_mismatch || may_differ);
         std::optional<T> thrown;

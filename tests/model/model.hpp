@@ -805,7 +805,7 @@ private:
 
     /// What the second reader of files of pairs finds.
     void walk_pairs(const std::string& file) const {
-        const std::string bytes = kvs_test::read_whole_file(file);
+        const std::string bytes = kvs_test::contents_of(file);
         const kvs_test::PairWalk found = kvs_test::PairWalker(bytes).walk();
         INFO((found.problems.empty() ? std::string() : found.problems.front()));
         expect(found.problems.empty(), "a file in order");
@@ -829,7 +829,7 @@ private:
     void read_only() {
         doing_ = "read-only use";
         store_.reset();
-        const std::string before = kvs_test::read_whole_file(path());
+        const std::string before = kvs_test::contents_of(path());
         {
             Store reader(path(), {.mode = kvs::Mode::read_only});
             const Store other(path(), {.mode = kvs::Mode::read_only});  // readers do not exclude each other
@@ -845,7 +845,7 @@ private:
             reader.sync(error);
             expect(!error, "sync of a reader");
             expect(reader.verify().ok(), "verify of a reader");
-            expect(kvs_test::read_whole_file(path()) == before, "reading leaves the file as it was");
+            expect(kvs_test::contents_of(path()) == before, "reading leaves the file as it was");
             const Store writer(path(), {}, error);
             if constexpr (has_pairs && !shares) {
                 expect(!error && !reader.contains(any_key(), error) && error == kvs::errc::in_use,
@@ -867,7 +867,7 @@ private:
         if constexpr (!paired) {
             const kvs_test::Walk copy = walk(target);
             store_.reset();
-            expect(kvs_test::read_whole_file(target) == kvs_test::read_whole_file(path()), "a copy has the same bytes");
+            expect(kvs_test::contents_of(target) == kvs_test::contents_of(path()), "a copy has the same bytes");
             expect(copy.records >= map_.size(), "records of a copy");
             open(kvs::Mode::open_existing);
         }

@@ -2,9 +2,6 @@
 // nothing of the library in it, so that a mistake in the library is not repeated here.
 #pragma once
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -12,36 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "files.hpp"
+
 namespace kvs_test {
-
-/// All bytes of a file; nothing if it cannot be read.
-inline std::string contents_of(const std::string& path) {
-    std::string bytes;
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0) return bytes;
-    std::size_t total = 0;
-    for (ssize_t done = 1; done > 0; total += done > 0 ? static_cast<std::size_t>(done) : 0) {
-        if (total == bytes.size()) bytes.resize(total + (std::size_t{1} << 19));
-        done = ::read(file, bytes.data() + total, bytes.size() - total);
-    }
-    ::close(file);
-    bytes.resize(total);
-    return bytes;
-}
-
-/// Gives a file these bytes and its length; its pages are written over, which is quicker than making new ones.
-inline void write_file(const std::string& path, std::string_view bytes) {
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    std::size_t total = 0;
-    while (file >= 0 && total < bytes.size()) {
-        const ssize_t done = ::write(file, bytes.data() + total, bytes.size() - total);
-        if (done <= 0) break;
-        total += static_cast<std::size_t>(done);
-    }
-    const bool good = file >= 0 && total == bytes.size() && ::ftruncate(file, static_cast<off_t>(total)) == 0;
-    if (file >= 0) ::close(file);
-    if (!good) throw std::runtime_error("cannot write " + path);
-}
 
 class SeedImage {
 public:

@@ -10,12 +10,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <map>
 #include <ostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "files.hpp"
 
 namespace kvs_test {
 
@@ -309,21 +310,6 @@ private:
 
 inline Walk walk_bytes(const std::string& file) { return Walker(file).walk(); }
 
-inline std::string read_whole_file(const std::string& path) {
-    std::ifstream in(path, std::ios::binary | std::ios::ate);
-    if (!in) throw std::runtime_error("cannot read " + path);
-    std::string file(static_cast<std::size_t>(in.tellg()), '\0');
-    if (!in.seekg(0).read(file.data(), static_cast<std::streamsize>(file.size())))
-        throw std::runtime_error("cannot read " + path);
-    return file;
-}
-
-inline void write_whole_file(const std::string& path, const std::string& file) {
-    std::ofstream out(path, std::ios::binary | std::ios::trunc);
-    if (!out.write(file.data(), static_cast<std::streamsize>(file.size())).flush())
-        throw std::runtime_error("cannot write " + path);
-}
-
-inline Walk walk_file(const std::string& path) { return walk_bytes(read_whole_file(path)); }
+inline Walk walk_file(const std::string& path) { return walk_bytes(contents_of(path)); }
 
 }  // namespace kvs_test

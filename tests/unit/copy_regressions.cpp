@@ -5,58 +5,26 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <functional>
-#include <optional>
-#include <sstream>
 #include <string>
 #include <system_error>
-#include <utility>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
+using kvs_test::change_file;
+using kvs_test::contents_of;
 using kvs_test::expect_error;
 using kvs_test::TempDir;
 using Plain = kvs::Store<16>;
 const kvs::Options manual{.sync = kvs::sync_manual};
 const kvs::Options reading{.mode = kvs::Mode::read_only};
 
-/// Runs something, once, before the presence of a file is taken.
-struct Hooked : kvs::detail::NativePlatform {
-    static inline std::function<void()> at_presence;
-    static int lock(File file, std::uint64_t byte, Lock mode, bool wait) noexcept {
-        if (byte == kvs::detail::layout::presence_lock && mode == Lock::exclusive && at_presence)
-            std::exchange(at_presence, nullptr)();
-        return kvs::detail::NativePlatform::lock(file, byte, mode, wait);
-    }
-};
-
 }  // namespace
-
-TEST_CASE("a copy does not replace the store that another copy put there meanwhile", "[copy][regression]") {
-    // The destination was opened, then locked; in between it went to the file of another copy, which somebody opened.
-    // So what had the lock had no name any more, and what had the name was replaced under who wrote to it.
-    TempDir dir;
-    const std::string target = dir.path() / "target";
-    kvs::Store<16, Hooked> one(dir.path() / "one", manual);
-    Plain two(dir.path() / "two", manual);
-    Plain(target, manual).set("from", 0);
-    std::optional<Plain> user;
-    Hooked::at_presence = [&] {
-        two.copy_to(target);
-        user.emplace(target, manual);
-        user->set("precious", 42);
-        user->sync();
-    };
-    expect_error(kvs::errc::in_use, {target}, [&] { one.copy_to(target); });
-    user.reset();
-    CHECK(Plain(target, reading).get<int>("precious") == 42);
-}
 
 TEST_CASE("a read-only store is not copied over itself", "[copy][regression]") {
     // It holds no lock that the copy could have met. Writers that came later wrote to the copy, which it did not see.
@@ -83,12 +51,7 @@ TEST_CASE("compact_to tells which values it took from older copies", "[copy][dam
         store.sync();
         store.set("k", "the newer value");
     }
-    std::ostringstream bytes;
-    bytes << std::ifstream(path, std::ios::binary).rdbuf();
-    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp(static_cast<std::streamoff>(bytes.str().find("the newer value")));
-    file << '#';
-    file.close();
+    change_file(path, contents_of(path).find("the newer value"), "#");
     std::string told;
     kvs::Options options = manual;
     options.on_damage = [&](const kvs::Damage& damage) { told += damage.key; };

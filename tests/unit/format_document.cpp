@@ -355,7 +355,7 @@ std::string example_file() {
         store.set("volume", std::uint8_t{80});
         store.set("name", "Ada");
     }
-    return kvs_test::read_whole_file(dir.file("tiny.akvs"));
+    return kvs_test::contents_of(dir.file("tiny.akvs"));
 }
 
 /// The fields of the example: in the order of the file, at the places that the constants give.

@@ -19,8 +19,8 @@
 
 namespace {
 
+using kvs_test::contents_of;
 using kvs_test::expect_error;
-using kvs_test::read_whole_file;
 using kvs_test::TempDir;
 
 using Threads = kvs::SeedStore<97>;
@@ -187,22 +187,22 @@ void check_file(const std::string& path, const Wanted& wanted) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("a file of the original program is read exactly", "[golden]", Threads, Unshared) {
-    const std::string before = read_whole_file(golden);
+    const std::string before = contents_of(golden);
     REQUIRE(before.size() == 263974);
     {
         const TestType store{golden, {.mode = kvs::Mode::read_only}};
         check_content(store);
         check_content(store);  // again, with every key found before
     }
-    CHECK(read_whole_file(golden) == before);
+    CHECK(contents_of(golden) == before);
 }
 
 TEMPLATE_TEST_CASE("opening and closing a file of the original program leaves every byte", "[golden]", Threads,
                    Unshared) {
     TempDir dir;
-    const std::string before = read_whole_file(golden);
+    const std::string before = contents_of(golden);
     const std::string copy = dir.file("original-settings.akvs");
-    kvs_test::write_whole_file(copy, before);
+    kvs_test::write_file(copy, before);
     {
         TestType store{copy};
         check_content(store);
@@ -212,20 +212,20 @@ TEMPLATE_TEST_CASE("opening and closing a file of the original program leaves ev
         store.set("no such text", "\xff", error);
         CHECK(error == kvs::errc::not_text);
     }
-    CHECK(read_whole_file(copy) == before);
+    CHECK(contents_of(copy) == before);
 }
 
 TEST_CASE("another key length than the file's is refused, and both are named", "[golden]") {
     for (const kvs::Mode mode : {kvs::Mode::read_only, kvs::Mode::open_existing, kvs::Mode::open_or_create}) {
         TempDir dir;
-        const std::string before = read_whole_file(golden);
+        const std::string before = contents_of(golden);
         const std::string copy = dir.file();
-        kvs_test::write_whole_file(copy, before);
+        kvs_test::write_file(copy, before);
         expect_error(kvs::errc::key_length_mismatch, {copy, "97 bytes", "32 bytes"},
                      [&] { kvs::SeedStore<32> store(copy, {.mode = mode}); });
         expect_error(kvs::errc::key_length_mismatch, {copy, "97 bytes", "98 bytes"},
                      [&] { kvs::SeedStore<98> store(copy, {.mode = mode}); });
-        CHECK(read_whole_file(copy) == before);
+        CHECK(contents_of(copy) == before);
     }
 }
 
@@ -238,10 +238,10 @@ TEST_CASE("the walker reads the file of the original program", "[golden]") {
 
 TEMPLATE_TEST_CASE("a file of the original program stays one when it is changed", "[golden]", Threads, Unshared) {
     TempDir dir;
-    const std::string before = read_whole_file(golden);
+    const std::string before = contents_of(golden);
     const kvs_test::Walk walk_before = kvs_test::walk_bytes(before);
     const std::string copy = dir.file("original-settings.akvs");
-    kvs_test::write_whole_file(copy, before);
+    kvs_test::write_file(copy, before);
 
     Wanted wanted = wanted_at_first();
     const std::vector<std::byte> blob{std::byte{1}, std::byte{0}, std::byte{255}};
@@ -288,7 +288,7 @@ TEMPLATE_TEST_CASE("a file of the original program stays one when it is changed"
     check_file(copy, wanted);
 
     // Keys that kept their length kept their record; what was not touched has every byte it had.
-    const std::string after = read_whole_file(copy);
+    const std::string after = contents_of(copy);
     const kvs_test::Walk walk = kvs_test::walk_bytes(after);
     std::set<std::string> kept;
     for (const auto& [key, entry] : walk.entries)
@@ -321,7 +321,7 @@ TEST_CASE("numbers kept as text give way to numbers of any type", "[golden]") {
     const std::string copy = dir.file("original-settings.akvs");
     const kvs_test::Walk before = kvs_test::walk_file(golden);
     const auto changed = [&](const auto& gain, std::uint8_t gain_byte, const auto& ratio, std::uint8_t ratio_byte) {
-        kvs_test::write_whole_file(copy, read_whole_file(golden));
+        kvs_test::write_file(copy, contents_of(golden));
         Wanted wanted = wanted_at_first();
         {
             Threads store{copy};

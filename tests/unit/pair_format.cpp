@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -16,6 +15,7 @@
 
 #include "../catch.hpp"
 #include "../support/campaign.hpp"
+#include "../support/files.hpp"
 #include "../support/pair_walker.hpp"
 #include "../support/temp_dir.hpp"
 
@@ -25,16 +25,9 @@ namespace pair_layout = kvs::detail::pair_layout;
 namespace at = kvs::detail::pair_layout::superblock;
 namespace shared = kvs::detail::pair_layout::shared;
 
-std::string contents_of(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-}
-
 /// The rows of the document's tables, "heading: field" to "offset bytes".
 std::map<std::string, std::string> rows_of_document() {
-    std::istringstream lines(contents_of(KVS_TEST_SOURCE_DIR "/include/kvs/FORMAT_PAIRS.md"));
+    std::istringstream lines(kvs_test::contents_of(KVS_TEST_SOURCE_DIR "/include/kvs/FORMAT_PAIRS.md"));
     std::map<std::string, std::string> rows;
     std::string heading;
     for (std::string line; std::getline(lines, line);) {
@@ -223,7 +216,7 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     std::size_t others = 0;
     for (const auto& [what, where] : document) others += wanted.count(what) == 0 ? 1 : 0;
     CHECK(others == 6 + 6 + 3 + 1);
-    const std::string text = contents_of(KVS_TEST_SOURCE_DIR "/include/kvs/FORMAT_PAIRS.md");
+    const std::string text = kvs_test::contents_of(KVS_TEST_SOURCE_DIR "/include/kvs/FORMAT_PAIRS.md");
     for (const std::string& sentence : {
              "The stamp is `0x4b56530100000000` + 65536 times the size of a pointer + " +
                  std::to_string(shared::layout_number) + ",",
@@ -248,7 +241,7 @@ TEST_CASE("the stamp of a file is what FORMAT_PAIRS.md says", "[format]") {
     kvs_test::TempDir dir;
     { const kvs::Store<7> store(dir.file()); }
     std::uint64_t stamp = 0;
-    std::memcpy(&stamp, contents_of(dir.file()).data() + shared::stamp, sizeof stamp);
+    std::memcpy(&stamp, kvs_test::contents_of(dir.file()).data() + shared::stamp, sizeof stamp);
     CHECK(stamp == 0x4b56530100000000 + 65536 * sizeof(void*) + 2);
 }
 
@@ -292,7 +285,7 @@ TEMPLATE_TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte fo
                 }
             }
         }
-        const std::string file = contents_of(path);
+        const std::string file = kvs_test::contents_of(path);
         const kvs_test::PairWalk walk = kvs_test::PairWalker(file).walk();
         CHECK(walk.problems == std::vector<std::string>());
         CHECK((walk.valid && walk.clean));

@@ -4,22 +4,25 @@
 #include <kvs/kvs.hpp>
 
 #include <cstdint>
-#include <cstring>
-#include <fstream>
 #include <functional>
-#include <sstream>
 #include <string>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/pair_walker.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
+using kvs_test::change_file;
+using kvs_test::contents_of;
 using kvs_test::expect_error;
+using kvs_test::raw;
 using kvs_test::TempDir;
+using kvs_test::word_at;
+using kvs_test::write_file;
 namespace pair_layout = kvs::detail::pair_layout;
 namespace superblock = pair_layout::superblock;
 namespace shared = pair_layout::shared;
@@ -43,15 +46,6 @@ int flushes_of(const std::function<void()>& use) {
     return Machine::flushes - before;
 }
 
-std::string contents_of(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-}
-void make_file(const std::string& path, const std::string& bytes) {
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 std::string big_endian(std::uint64_t n) {
     std::string s(8, '\0');
     for (unsigned i = 0; i < 8; ++i) s[i] = static_cast<char>(n >> 8 * (7 - i));
@@ -139,7 +133,7 @@ TEST_CASE("a slot that was synced alone counts only as the superblock says", "[p
     const std::string path = dir.file();
     const std::uint64_t slot = slot_of(file, newer);
     const auto expect = [&](const std::string& bytes, const std::string& value, std::uint64_t rolled_back) {
-        make_file(path, bytes);  // another file than it was: as after a power cut
+        write_file(path, bytes);  // another file than it was: as after a power cut
         const kvs_test::PairWalk walk = kvs_test::PairWalker(bytes).walk();
         CHECK(walk.problems == std::vector<std::string>());
         CHECK(walk.entries.at("k").value == value);
@@ -178,13 +172,13 @@ TEST_CASE("a slot that was synced alone counts only as the superblock says", "[p
         expect(forged(file, superblock::lone_slot, n), newer, 0);
 
     SECTION("nothing is left if the other copy is damaged too, and that is told") {
-        make_file(path, flipped(flipped(file, slot + 20), slot_of(file, older) + 20));
+        write_file(path, flipped(flipped(file, slot + 20), slot_of(file, older) + 20));
         Store store(path, manual);
         CHECK(store.recovery().damaged_records == 1);
         expect_error(kvs::errc::corrupt, {"k"}, [&] { (void)store.get<std::string>("k"); });
     }
     SECTION("a flipped header is damage, for no power cut tears it") {
-        make_file(path, flipped(file, slot + 3));
+        write_file(path, flipped(file, slot + 3));
         Store store(path, manual);
         CHECK(store.recovery().damaged_records == 1);
         CHECK(store.get<std::string>("k") == older);
@@ -212,18 +206,13 @@ TEST_CASE("what a killed process says it changed alone is believed no further th
     });
     REQUIRE(problem == "");
     const std::string file = contents_of(path);
-    std::uint64_t end = 0;
-    std::memcpy(&end, file.data() + shared::live_end, 8);
+    const std::uint64_t end = word_at(path, shared::live_end);
     for (const std::uint64_t pending : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{8}, shared::pending,
                                         pair_layout::records_offset, pair_layout::records_offset + 3, end - 16, end - 8,
                                         end, end + 8, std::uint64_t{1} << 32, ~std::uint64_t{7}, ~std::uint64_t{0}}) {
         INFO(pending);
-        {
-            std::fstream at(path, std::ios::binary | std::ios::in | std::ios::out);
-            at << file;
-            at.seekp(static_cast<std::streamoff>(shared::pending));
-            at.write(reinterpret_cast<const char*>(&pending), 8);
-        }
+        write_file(path, file);
+        change_file(path, shared::pending, raw(pending));
         Store store(path, each);
         CHECK(store.recovery().outcome == Outcome::killed);
         CHECK(flushes_of([&] { store.sync(); }) == 2);

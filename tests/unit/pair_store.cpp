@@ -6,10 +6,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -17,12 +15,16 @@
 #include "../catch.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
+using kvs_test::change_file;
+using kvs_test::contents_of;
 using kvs_test::expect_error;
 using kvs_test::TempDir;
+using kvs_test::write_file;
 namespace pair_layout = kvs::detail::pair_layout;
 using Outcome = kvs::Recovery::Outcome;
 
@@ -42,17 +44,6 @@ struct Machine : kvs::detail::NativePlatform {
 using Store = kvs::Store<16, Machine>;
 const kvs::Options manual{.sync = kvs::sync_manual};
 
-std::string contents_of(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-}
-void change_file(const std::string& path, std::uint64_t offset, const std::string& bytes) {
-    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp(static_cast<std::streamoff>(offset));
-    file << bytes;
-}
 void flip(const std::string& path, std::uint64_t offset, unsigned bit = 0) {
     const std::string file = contents_of(path);
     change_file(path, offset, std::string(1, static_cast<char>(file.at(offset) ^ (1 << bit))));
@@ -115,7 +106,7 @@ TEST_CASE("open says what it found: created, clean, killed, power loss", "[pairs
     }
     {
         const std::string other = dir.file("copy.akvs");
-        std::ofstream(other, std::ios::binary) << killed;
+        write_file(other, killed);
         // A copy by other means than copy_to is another place: only the last sync counts.
         const Store store(other, manual);
         CHECK(store.recovery().outcome == Outcome::power_loss);
@@ -195,7 +186,7 @@ TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]"
                  [&] { kvs::Store<16, kvs::AbBackup<kvs::Xxh3>> s(pairs); });
     expect_error(kvs::errc::key_length_mismatch, {"wanted 8 bytes", "found 16 bytes"}, [&] { kvs::Store<8> s(pairs); });
     const std::string foreign = dir.file("foreign");
-    std::ofstream(foreign) << std::string(500000, 'x');
+    write_file(foreign, std::string(500000, 'x'));
     expect_error(kvs::errc::not_a_store, {foreign, "AKVS"}, [&] { Store s(foreign); });
     CHECK(contents_of(foreign) == std::string(500000, 'x'));
     CHECK(all() == before);
@@ -308,7 +299,7 @@ TEST_CASE("a damaged copy is answered by the other one and reported, two are an 
     options.on_damage = [&](const kvs::Damage& damage) { reported.push_back(std::string(damage.key)); };
     for (const std::uint64_t byte : {0u, 3u, 5u, 6u, 8u, 12u, 15u, 20u}) {
         INFO("byte " << byte);
-        std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+        write_file(path, whole);
         flip(path, newer + byte, 1);
         reported.clear();
         {
@@ -334,7 +325,7 @@ TEST_CASE("a damaged copy is answered by the other one and reported, two are an 
         CHECK(store.get<std::string>("k") == "the newest value");
         CHECK(store.verify().ok());
     }
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+    write_file(path, whole);
     flip(path, newer + 20);
     flip(path, older + 20);
     Store store(path, options);
@@ -374,7 +365,7 @@ TEST_CASE("superblocks: one good page of four is enough, none needs salvage", "[
     const std::string whole = contents_of(path);
     const std::string page(pair_layout::page_bytes, '\xa5');
     for (unsigned good = 0; good < 4; ++good) {
-        std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+        write_file(path, whole);
         for (unsigned i = 0; i < 4; ++i)
             if (i != good) change_file(path, pair_layout::superblocks_offset + i * page.size(), page);
         Store store(path, manual);
@@ -386,7 +377,7 @@ TEST_CASE("superblocks: one good page of four is enough, none needs salvage", "[
         CHECK_FALSE(store.verify().ok());
         CHECK(store.repair().ok());
     }
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+    write_file(path, whole);
     for (unsigned i = 0; i < 4; ++i) flip(path, pair_layout::superblocks_offset + i * page.size() + 40);
     const std::string broken = contents_of(path);
     expect_error(kvs::errc::corrupt, {path, "salvage"}, [&] { Store s(path, manual); });

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -22,6 +21,7 @@
 
 #include "../catch.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/seed_image.hpp"
 #include "../support/temp_dir.hpp"
 
@@ -336,11 +336,8 @@ TEST_CASE("a damaged file of pairs is told from one of the seed format", "[regre
     TempDir dir;
     const std::string path = dir.file();
     kvs::Store<16>{path}.set("k", 1);
-    std::ifstream file(path, std::ios::binary);
-    const std::string whole{std::istreambuf_iterator<char>(file), {}};
-    const auto write = [&](const std::string& content) {
-        std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-    };
+    const std::string whole = kvs_test::contents_of(path);
+    const auto write = [&](const std::string& content) { kvs_test::write_file(path, content); };
     for (const std::size_t size : {10u, 5000u, 262153u, 266248u, 270336u, 300000u, 380927u}) {
         INFO("cut to " << size);
         write(whole.substr(0, size));
@@ -403,8 +400,7 @@ TEST_CASE("a value of a seed store may begin like a superblock", "[regressions]"
         s.set("text", value);
     };
     write(text);
-    std::ifstream file(dir.file(), std::ios::binary);
-    const std::string whole{std::istreambuf_iterator<char>(file), {}};
+    const std::string whole = kvs_test::contents_of(dir.file());
     const std::size_t at = whole.find(text);
     for (const std::size_t superblock : {266240u, 270336u, 274432u, 278528u})
         if (superblock >= at && superblock + 8 < at + page) text.replace(superblock - at, 8, "AKVSPAIR");

@@ -11,19 +11,19 @@
 #include <csetjmp>
 #include <csignal>
 #include <cstdint>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
+#include "../support/files.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
 using kvs_test::Complaints;
+using kvs_test::contents_of;
 using kvs_test::in_child;
 using kvs_test::TempDir;
 using Pairs = kvs::Store<16>;
@@ -36,13 +36,6 @@ using SeedOfOne = kvs::Store<16, kvs::NoBackup, kvs::ChainIndex, kvs::Unshared>;
 const kvs::Options manual{.sync = kvs::sync_manual};
 const kvs::Options reading{.mode = kvs::Mode::read_only};
 const std::error_code io_error = kvs::make_error_code(kvs::errc::io_error);
-
-std::string contents_of(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-}
 
 void cut(const std::string& path, std::uint64_t bytes) {
     if (::truncate(path.c_str(), static_cast<off_t>(bytes)) != 0) throw std::runtime_error("truncate");

@@ -11,7 +11,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -23,6 +22,7 @@
 #include "../catch.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/processes.hpp"
 #include "../support/temp_dir.hpp"
 
@@ -30,13 +30,14 @@ namespace {
 
 using kvs_test::expect_error;
 using kvs_test::TempDir;
+using kvs_test::word_at;
 using Plain = kvs::Store<16>;
 const kvs::Options manual{.sync = kvs::sync_manual};
 const kvs::Options reading{.mode = kvs::Mode::read_only};
 
 /// Runs something, once, before the call of which it is told; and says by which mount files are seen.
 struct Hooked : kvs::detail::NativePlatform {
-    static inline std::function<void()> at_gate, at_joining, at_question;
+    static inline std::function<void()> at_gate, at_claim, at_joining, at_question;
     static inline std::uint64_t mount = 0;
 
     static void run(std::function<void()>& hook) {
@@ -44,7 +45,7 @@ struct Hooked : kvs::detail::NativePlatform {
     }
     static int lock(File file, std::uint64_t byte, Lock mode, bool wait) noexcept {
         if (byte == kvs::detail::layout::gate_lock && mode == Lock::exclusive) run(at_gate);
-        if (byte == kvs::detail::layout::presence_lock && mode == Lock::shared) run(at_joining);
+        if (byte == kvs::detail::layout::presence_lock) run(mode == Lock::exclusive ? at_claim : at_joining);
         return kvs::detail::NativePlatform::lock(file, byte, mode, wait);
     }
     static int lock_of_others(File file, std::uint64_t byte, Lock& mode) noexcept {
@@ -57,14 +58,6 @@ struct Hooked : kvs::detail::NativePlatform {
     }
 };
 using Store = kvs::Store<16, Hooked>;
-
-std::uint64_t shared_word(const std::string& path, std::uint64_t offset) {
-    std::ifstream file(path, std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(offset));
-    std::uint64_t word = 0;
-    file.read(reinterpret_cast<char*>(&word), sizeof word);
-    return word;
-}
 
 /// Runs `body` in a child, which then dies with everything open.
 template <class Body>
@@ -114,6 +107,26 @@ TEST_CASE("an open that fails does not remove the store that another handle made
     Hooked::at_gate = [&] { Plain(other, manual).set("precious", 1); };
     expect_error(kvs::errc::already_exists, {other}, [&] { Store s(other, {.mode = kvs::Mode::create_new}); });
     CHECK(Plain(other, manual).get<int>("precious") == 1);
+}
+
+// The destination of a copy was opened, then locked; in between it went to the file of another copy, which somebody
+// opened. So what had the lock had no name any more, and what had the name was replaced under who wrote to it.
+TEST_CASE("a copy does not replace the store that another copy put there meanwhile", "[shared][copy][regression]") {
+    TempDir dir;
+    const std::string target = dir.path() / "target";
+    Store one(dir.path() / "one", manual);
+    Plain two(dir.path() / "two", manual);
+    Plain(target, manual).set("from", 0);
+    std::optional<Plain> user;
+    Hooked::at_claim = [&] {
+        two.copy_to(target);
+        user.emplace(target, manual);
+        user->set("precious", 42);
+        user->sync();
+    };
+    expect_error(kvs::errc::in_use, {target}, [&] { one.copy_to(target); });
+    user.reset();
+    CHECK(Plain(target, reading).get<int>("precious") == 42);
 }
 
 // An open is refused the presence for itself, then the only other handle dies, then it gets the presence shared: it
@@ -272,7 +285,7 @@ TEST_CASE("what a dead process wrote is synced by those that go on", "[shared][r
     const std::string path = dir.file();
     Plain s(path, {.sync = kvs::sync_every(std::chrono::milliseconds(1))});
     s.set("mine", 1);
-    const auto is_pending = [&] { return shared_word(path, kvs::detail::pair_layout::shared::pending) != 0; };
+    const auto is_pending = [&] { return word_at(path, kvs::detail::pair_layout::shared::pending) != 0; };
     const auto await_sync = [&] {
         for (int i = 0; i < 30000 && is_pending(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         return !is_pending();

@@ -14,7 +14,6 @@
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -25,16 +24,21 @@
 #include "../support/campaign.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/processes.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
+using kvs_test::change_file;
 using kvs_test::Complaints;
+using kvs_test::contents_of;
 using kvs_test::expect_error;
 using kvs_test::in_child;
 using kvs_test::Process;
+using kvs_test::raw;
 using kvs_test::TempDir;
+using kvs_test::word_at;
 using Outcome = kvs::Recovery::Outcome;
 using Store = kvs::Store<16>;
 using Alone = kvs::Store<16, kvs::SharedThreads>;
@@ -44,25 +48,6 @@ const kvs::Options manual{.sync = kvs::sync_manual};
 const kvs::Options reading{.mode = kvs::Mode::read_only};
 const std::error_code forked = kvs::make_error_code(kvs::errc::forked);
 const std::error_code not_durable = kvs::make_error_code(kvs::errc::not_durable);
-
-std::string contents_of(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-}
-void change_word(const std::string& path, std::uint64_t offset, std::uint64_t value) {
-    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp(static_cast<std::streamoff>(offset));
-    file.write(reinterpret_cast<const char*>(&value), sizeof value);
-}
-std::uint64_t word_at(const std::string& path, std::uint64_t offset) {
-    std::uint64_t value = 0;
-    std::ifstream file(path, std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(offset));
-    file.read(reinterpret_cast<char*>(&value), sizeof value);
-    return value;
-}
 
 /// A machine on which this process stops itself in the middle: before a flush, or at a store to the file.
 struct Stopping : kvs::detail::NativePlatform {
@@ -381,12 +366,12 @@ TEST_CASE("processes of another word size or byte order among the living are ref
     s.set("n", 1);
     const std::uint64_t mine = word_at(path, shared::stamp);
     for (const std::uint64_t theirs : {mine ^ (std::uint64_t{12} << 16), kvs::detail::swap_bytes(mine), mine + 1}) {
-        change_word(path, shared::stamp, theirs);
+        change_file(path, shared::stamp, raw(theirs));
         const std::string wanted = std::to_string(mine), found = std::to_string(theirs);
         expect_error(kvs::errc::in_use, {path, wanted, found}, [&] { Store another(path, manual); });
         expect_error(kvs::errc::in_use, {path, wanted, found}, [&] { Store another(path, reading); });
     }
-    change_word(path, shared::stamp, mine);
+    change_file(path, shared::stamp, raw(mine));
     CHECK(Store(path, manual).get<int>("n") == 1);
 }
 

@@ -11,10 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -24,22 +22,17 @@
 #include "../catch.hpp"
 #include "../support/child.hpp"
 #include "../support/expect_error.hpp"
+#include "../support/files.hpp"
 #include "../support/processes.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
+using kvs_test::contents_of;
 using kvs_test::expect_error;
 using kvs_test::TempDir;
 const kvs::Options manual{.sync = kvs::sync_manual};
 const kvs::Options reading{.mode = kvs::Mode::read_only};
-
-std::string contents_of(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return bytes.str();
-}
 
 /// Runs something at one of the stores to mapped bytes, counted from when it was told.
 struct Meddled : kvs::detail::NativePlatform {

@@ -156,7 +156,7 @@ TEST_CASE("the walker reads a file by hand", "[walker]") {
 }
 
 TEST_CASE("the walker reads the original program's file", "[walker]") {
-    const std::string file = kvs_test::read_whole_file(golden_path);
+    const std::string file = kvs_test::contents_of(golden_path);
     const Walk walk = walk_bytes(file);
     INFO(walk.text());
     CHECK(walk.ok());
@@ -408,7 +408,7 @@ TEST_CASE("the walker finds keys with two records and records that overlap", "[w
 }
 
 TEST_CASE("the walker finds hand-made damage in the original program's file", "[walker]") {
-    const std::string good = kvs_test::read_whole_file(golden_path);
+    const std::string good = kvs_test::contents_of(golden_path);
     const Walk walk = walk_bytes(good);
     const auto damaged = [&](std::uint64_t offset, unsigned byte) {
         std::string file = good;

@@ -8,20 +8,21 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <mutex>
 #include <new>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "../catch.hpp"
+#include "../support/files.hpp"
 #include "../support/temp_dir.hpp"
 
 namespace {
 
+using kvs_test::change_file;
+using kvs_test::contents_of;
 using kvs_test::TempDir;
 using namespace std::chrono_literals;
 using Store = kvs::Store<16>;
@@ -69,14 +70,9 @@ std::vector<std::string> neighbours_of(const std::string& key, std::size_t count
 
 /// Changes a byte of the only value that begins so.
 void damage(const std::string& path, const std::string& value) {
-    std::ifstream in(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << in.rdbuf();
-    const std::size_t at = bytes.str().find(value);
+    const std::size_t at = contents_of(path).find(value);
     REQUIRE(at != std::string::npos);
-    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp(static_cast<std::streamoff>(at));
-    file << '#';
+    change_file(path, at, "#");
 }
 
 /// Stops a writer at a store of a counter, when the test says so.
