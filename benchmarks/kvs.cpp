@@ -46,6 +46,19 @@ private:
     Store store_;
 };
 
+/// Whose values were all set again behind a sync: each has two slots, of which a read has to choose.
+template <class Store>
+class Changed : public Kvs<Store> {
+public:
+    using Kvs<Store>::Kvs;
+
+    void load(const std::vector<Pair>& pairs) {
+        Kvs<Store>::load(pairs);
+        this->store().sync();
+        Kvs<Store>::load(pairs);
+    }
+};
+
 // 1,000 calls that stand one after the other, not a loop: each literal is a constant in the code. That is more code
 // than the processor keeps at hand, so these figures include fetching it; a loop over strings has no such cost.
 
@@ -84,13 +97,18 @@ std::uint64_t sum_by_kept_key(Reader& reader) {
     return sum;
 }
 
-template <class Store>
-void add_store(const std::string& name) {
-    using Contender = Kvs<Store>;
+template <class Contender>
+void add_gets(const std::string& name) {
     using Reader = typename Contender::Reader;
     add_get<Contender, Reader>("get_literal/" + name, sum_by_literal<Reader>);
     add_get<Contender, Reader>("get_kept_key/" + name, sum_by_kept_key<Reader>);
     add_get<Contender>("get_string/" + name);
+}
+
+template <class Store>
+void add_store(const std::string& name) {
+    using Contender = Kvs<Store>;
+    add_gets<Contender>(name);
     add_set<Contender>("set_literal/" + name, workload().literals, set_by_literal<Contender>);
     add_set<Contender>("set_string/" + name);
     add_load<Contender>("load/" + name, load_one_by_one<Contender>);
@@ -102,6 +120,7 @@ void add_kvs() {
     add_store<kvs::SeedStore<32>>("SeedStore");
     add_store<kvs::Store<32, kvs::NoBackup, kvs::Unshared>>("Unshared");
     add_store<kvs::Store<32>>("Store");
+    add_gets<Changed<kvs::Store<32>>>("Changed");
 }
 
 }  // namespace kvs_bench

@@ -44,6 +44,12 @@ constexpr Comparison pair_comparisons[] = {
     {"get_string", "get_string/SeedStore", 1.4},   {"set_literal", "set_literal/SeedStore", 2.5},
     {"set_string", "set_string/SeedStore", 2.5},   {"load", "load/SeedStore", 0},
 };
+// What the choice among two slots costs.
+constexpr Comparison changed_comparisons[] = {
+    {"get_literal", "get_literal/Store", 0},
+    {"get_kept_key", "get_kept_key/Store", 0},
+    {"get_string", "get_string/Store", 0},
+};
 constexpr const char* stores[] = {"SeedStore", "Unshared", "Store"};
 
 void print_ratio(const Comparison& comparison, const char* store, double ratio) {
@@ -72,6 +78,7 @@ void print_ratios(const std::map<std::string, Times>& times) {
     for (const char* store : stores)
         for (const Comparison& comparison : comparisons) print(comparison, store);
     for (const Comparison& comparison : pair_comparisons) print(comparison, "Store");
+    for (const Comparison& comparison : changed_comparisons) print(comparison, "Changed");
 }
 
 }  // namespace kvs_bench

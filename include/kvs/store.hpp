@@ -696,8 +696,20 @@ private:
     template <class T>
     [[gnu::noinline]] Found get_scalar(const key_type& key) const {
         std::uint64_t bits = 0;
-        if (core_ != nullptr && core_->engine.template read_exact<sizeof(T)>(key, detail::Codec<T>::type, bits))
-            [[likely]]
+        typename Engine::TwoSlots two;
+        // The engine is asked twice by way of `core_`, so that its address needs no register meanwhile.
+        if (core_ != nullptr && core_->engine.template read_exact<sizeof(T)>(key, detail::Codec<T>::type, bits, two) &&
+            core_->engine.had_no_incident()) [[likely]]
+            return {bits, 1};
+        return two ? get_newer<T>(key, two) : get_scalar_the_long_way<T>(key);
+    }
+    /// A function of its own, called last, because the choice among two slots needs registers whose old contents the
+    /// way of one slot would have to save too.
+    template <class T>
+    [[gnu::noinline]] Found get_newer(const key_type& key, typename Engine::TwoSlots two) const {
+        std::uint64_t bits = 0;
+        if (core_->engine.template read_newer<sizeof(T)>(key, two, detail::Codec<T>::type, bits) &&
+            core_->engine.had_no_incident()) [[likely]]
             return {bits, 1};
         return get_scalar_the_long_way<T>(key);
     }
@@ -719,8 +731,13 @@ private:
     [[gnu::noinline]] Found find_scalar(const key_type& key) const noexcept {
         constexpr Type type = detail::Codec<T>::type;
         std::uint64_t bits = 0;
-        const bool found = core_ != nullptr && (core_->engine.template read_exact<sizeof(T)>(key, type, bits) ||
-                                                core_->engine.template read_exact_steadily<sizeof(T)>(key, type, bits));
+        if (core_ == nullptr) return {0, 0};
+        const Engine& engine = core_->engine;
+        typename Engine::TwoSlots two;
+        const bool is_short = engine.template read_exact<sizeof(T)>(key, type, bits, two) ||
+                              (two && engine.template read_newer<sizeof(T)>(key, two, type, bits));
+        const bool found =
+            is_short ? engine.had_no_incident() : engine.template read_exact_steadily<sizeof(T)>(key, type, bits);
         return {bits, found};
     }
     template <class T>

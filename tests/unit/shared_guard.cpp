@@ -11,6 +11,7 @@
 #include <csetjmp>
 #include <csignal>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -279,6 +280,42 @@ TEST_CASE("a number is not acknowledged whose page is lost while it is written",
         if (answer == "refused") ++refused;
     }
     CHECK(refused > 3);
+}
+
+// A lost page is NUL, and so is the header of a slot that was never written.
+TEST_CASE("a number whose newer slot is in a lost page is not answered by the older one", "[shared][guard]") {
+    const bool throws = GENERATE(false, true);
+    TempDir dir;
+    const std::string path = dir.file();
+    CHECK(in_child([&]() -> std::string {
+              kvs::guard_bus_errors();
+              Pairs s(path, manual);
+              const auto set_all = [&](int value) {
+                  for (int i = 0; i < 2000; ++i) s.set("number" + std::to_string(i), value);
+                  s.sync();
+              };
+              set_all(1);
+              set_all(2);
+              // The one whose second slot begins a page.
+              const std::string file = contents_of(path);
+              const std::uint64_t second = kvs::detail::pair_layout::slot_offset(16, 2, 1);
+              for (int i = 0; i < 2000; ++i) {
+                  const std::string key = "number" + std::to_string(i);
+                  const std::uint64_t record = file.find(key + '\0', kvs::detail::pair_layout::records_offset);
+                  if ((record + second) % 4096 != 0) continue;
+                  if (s.get<int>(key) != 2) return "the newer one is not there";
+                  cut(path, record + second);
+                  std::error_code error;
+                  std::optional<int> read;
+                  try {
+                      read = throws ? s.get<int>(key) : s.get<int>(key, error);
+                  } catch (const kvs::Error& e) {
+                      error = e.code();
+                  }
+                  return read ? "it is " + std::to_string(*read) : error == io_error ? "refused" : error.message();
+              }
+              return "there is none";
+          }) == "refused");
 }
 
 TEST_CASE("handles that did not lose a page say that nothing is durable, until all have closed", "[shared][guard]") {

@@ -75,11 +75,12 @@ public:
     }
     /// The same two looks, by a copy of the region's address.
     template <class Mapped>
-    static std::uint32_t note(const Mapped& file, std::uint32_t hash) noexcept {
+    [[gnu::always_inline]] static inline std::uint32_t note(const Mapped& file, std::uint32_t hash) noexcept {
         return file.load_counter(counter_of(hash), __ATOMIC_ACQUIRE);
     }
     template <class Mapped>
-    static bool is_still(const Mapped& file, std::uint32_t hash, std::uint32_t noted) noexcept {
+    [[gnu::always_inline]] static inline bool is_still(const Mapped& file, std::uint32_t hash,
+                                                       std::uint32_t noted) noexcept {
         return file.load_counter(counter_of(hash), __ATOMIC_RELAXED) == noted;
     }
 

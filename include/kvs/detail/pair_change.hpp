@@ -84,10 +84,10 @@ template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 template <unsigned Bytes>
 bool PairEngine<KeyLen, Sharing, Form, Platform>::put_exact(const KeyType& key, Type type,
                                                             std::uint64_t bits) noexcept {
-    if (key.problem() != errc{} || !has_short_way_ || durability_.is_each()) return false;
-    if (fork_generation_ != Platform::incidents()) return false;
+    if (key.problem() != problem_of_short_way_ || durability_.is_each()) return false;
+    if (!had_no_incident()) return false;
     const Guard<WriterLock> one_writer(writers_);
-    return is_begun() && put_exact_here<Bytes>(key, type, bits) && fork_generation_ == Platform::incidents();
+    return is_begun() && put_exact_here<Bytes>(key, type, bits) && had_no_incident();
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
@@ -107,7 +107,7 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::put_exact_here(const KeyType& 
     const SlotHeader header(epoch, layout::encode_type(type, length), slot);
     if (header.word() != (b.epoch() > a.epoch() ? b : a).word()) return false;
     SumState sum{typename SumState::Quick{}};
-    for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key.words()[i]);
+    add_key(sum, key.words());
     sum.add(memory_order(header.word()));
     sum.add(memory_order(Bytes));
     const std::uint64_t value = memory_order(bits << 8 * (8 - Bytes));

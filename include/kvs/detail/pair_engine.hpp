@@ -86,6 +86,10 @@ struct PairForm {
 
 template <std::size_t KeyLen, class Sharing, class Form, class PlatformPolicy>
 class PairEngine {
+    static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
+    using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
+    using Mapped = MappedBytes<PlatformPolicy, Memory>;
+
 public:
     using Platform = PlatformPolicy;
     using KeyType = Key<KeyLen>;
@@ -154,31 +158,87 @@ public:
 
     // ---- reading ---------------------------------------------------------------------------------------------------
 
-    /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
-    /// says nothing: take the long way. Inlined, and as good as without a call, so that its caller needs little stack.
+    /// Where the short way of a look-up met a record with two slots. As small as can be passed in registers.
+    class TwoSlots {
+    public:
+        constexpr explicit operator bool() const noexcept { return version_ != none; }
+
+    private:
+        friend PairEngine;
+        static constexpr std::uint32_t none = ~0u;
+        Mapped record_;
+        std::uint32_t noted_ = 0;
+        std::uint32_t version_ = none;
+    };
+
+    /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before, if its
+    /// record has one slot only; of one with two, `read_newer` does. False says nothing: take the long way. After
+    /// either one asks `had_no_incident`.
+    ///
+    /// Inlined, and of so few variables that its caller needs next to no stack: the cost of a look-up is how many of
+    /// them the processor can have in work at a time, so every instruction counts.
     template <unsigned Bytes>
-    [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
-        if (key.problem() != errc{} || !has_short_way_) [[unlikely]]
-            return false;
-        return read_exact_here<Bytes>(key, type, bits) && fork_generation_ == Platform::incidents();
+    [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits,
+                                                  TwoSlots& two) const noexcept {
+        return key.problem() == problem_of_short_way_ && read_exact_here<Bytes>(key, type, bits, two);
     }
+    /// The same of a record with two slots, right behind.
+    template <unsigned Bytes>
+    [[gnu::always_inline]] inline bool read_newer(const KeyType& key, const TwoSlots& two, Type type,
+                                                  std::uint64_t& bits) const noexcept {
+        const Mapped file = region_.mapped();
+        const std::uint64_t word_of_a = two.record_.load_word(first_slot<Bytes>);
+        const std::uint64_t word_of_b = two.record_.load_word(first_slot<Bytes> + slot_distance<Bytes>);
+        const std::uint64_t a = memory_order(word_of_a);
+        const std::uint64_t b = memory_order(word_of_b);
+        // Nobody can predict which slot is the newer one, so it is chosen without a branch. The epochs are the upper 40
+        // bits.
+        const std::uint64_t take_b = 0 - std::uint64_t{b > (a | 0xffffff)};
+        const std::uint64_t first = file.offset_of(two.record_) + first_slot<Bytes>;
+        if (a != 0 && !SlotHeader::agree(a ^ b, first ^ (first + slot_distance<Bytes>))) return false;
+        SumState sum{typename SumState::Quick{}};
+        add_key(sum, key.words());
+        return load_exact<Bytes>(file, two.record_.from(take_b & slot_distance<Bytes>),
+                                 word_of_a ^ (take_b & (word_of_a ^ word_of_b)), sum, type, bits) &&
+               Versions::is_still(file, two.version_, two.noted_);
+    }
+    /// False in the child of a fork, and once a page was lost: what the short way read does not count then.
+    bool had_no_incident() const noexcept { return fork_generation_ == Platform::incidents(); }
+
     /// The same for a handle whose view may be made anew meanwhile.
     template <unsigned Bytes>
     bool read_exact_steadily(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
         if (!read_only_ || key.problem() != errc{} || is_foreign_process() || !SumState::has_quick()) return false;
         const ViewNote noted = note_view();
-        if (hints_.find(key.quick_hash()).clears() != (noted.number / 2 & 0xffff) || !is_still(noted)) return false;
-        return read_exact_here<Bytes>(key, type, bits) && is_still(noted) && fork_generation_ == Platform::incidents();
-    }
-    template <unsigned Bytes>
-    [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, Type type,
-                                                       std::uint64_t& bits) const noexcept {
         const Hint hint = hints_.find(key.quick_hash());
-        if (layout::value_bytes(hint.length()) != Bytes) return false;
+        if (hint.clears() != (noted.number / 2 & 0xffff) || !is_still(noted) || !is_inside(region_.mapped(), hint))
+            return false;
+        TwoSlots two;
+        const bool taken =
+            read_exact_here<Bytes>(key, type, bits, two) || (two && read_newer<Bytes>(key, two, type, bits));
+        return taken && is_still(noted) && had_no_incident();
+    }
+    /// Does not look where what is written ends: a record that was found before lies inside, as long as the file is
+    /// open for writing.
+    template <unsigned Bytes>
+    [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, Type type, std::uint64_t& bits,
+                                                       TwoSlots& two) const noexcept {
+        const Hint hint = hints_.find(key.quick_hash());
+        if (layout::value_bytes(hint.length()) != Bytes || (Bytes == 1 && !hint)) return false;
         const Mapped file = region_.mapped();
         const std::uint32_t noted = Versions::note(file, hint.version());
-        if (Versions::is_busy(noted) || !is_right(file, hint, key)) return false;
-        return load_exact<Bytes>(file, hint.record(), key.words(), static_cast<std::uint8_t>(type), bits) &&
+        if (Versions::is_busy(noted)) return false;
+        const Mapped record = file.from(hint.record());
+        SumState sum{typename SumState::Quick{}};
+        if (!is_key_of(record, key.words(), sum)) return false;
+        const std::uint64_t word = record.load_word(first_slot<Bytes>);
+        if (record.load_word(first_slot<Bytes> + slot_distance<Bytes>) != 0) {
+            two.record_ = record;
+            two.noted_ = noted;
+            two.version_ = hint.version();
+            return false;
+        }
+        return load_exact<Bytes>(file, record, word, sum, type, bits) &&
                Versions::is_still(file, hint.version(), noted);
     }
 
@@ -329,10 +389,7 @@ private:
         std::is_same_v<typename Form::Index, GrowingIndex> ? pair_layout::index_growing : pair_layout::index_chains;
     using SlotSum = SlotChecksum<typename Form::Checksum>;
     using SumState = typename SlotSum::State;
-    static constexpr bool has_versions = !std::is_same_v<Sharing, Unshared>;
-    using Memory = std::conditional_t<has_versions, AtomicMemory, PlainMemory>;
     using Region = detail::Region<Platform, Memory>;
-    using Mapped = MappedBytes<Platform, Memory>;
     using Versions =
         std::conditional_t<has_versions, MappedVersionTable<Region, Platform>, NoMappedVersionTable<Region, Platform>>;
     using PlatformFile = File<Platform>;
@@ -407,38 +464,49 @@ private:
 
     // ---- slots -----------------------------------------------------------------------------------------------------
 
-    /// `look` and the load of a number, for the commonest read: all sizes are known when this is compiled, and what is
-    /// not as it mostly is goes the long way.
     template <unsigned Bytes>
-    [[gnu::always_inline]] static inline bool load_exact(const Mapped& file, std::uint64_t record,
-                                                         const std::uint64_t* key, std::uint8_t type,
-                                                         std::uint64_t& bits) noexcept {
-        constexpr auto length = static_cast<unsigned>(std::countr_zero(Bytes));
-        constexpr std::uint64_t distance = pair_layout::slot_bytes(length);
-        const std::uint64_t first = record + pair_layout::slot_offset(KeyLen, length, 0);
-        const SlotHeader a(file.template load<8>(first));
-        const SlotHeader b(file.template load<8>(first + distance));
-        std::uint64_t slot = first;
-        SlotHeader header = a;
-        if (!b.is_empty()) {
-            // Nobody can predict which slot is the newer one, so it is chosen without a branch.
-            const std::uint64_t take_b = 0 - std::uint64_t{b.epoch() > a.epoch()};
-            const std::uint64_t difference = a.word() ^ b.word();
-            slot += take_b & distance;
-            header = SlotHeader(a.word() ^ (take_b & difference));
-            const bool other_is_empty = difference == header.word();
-            if (!other_is_empty && !SlotHeader::agree(difference, first ^ (first + distance))) return false;
+    static constexpr std::uint64_t first_slot = pair_layout::slot_offset(KeyLen,
+                                                                         static_cast<unsigned>(std::countr_zero(Bytes)),
+                                                                         0);
+    template <unsigned Bytes>
+    static constexpr std::uint64_t slot_distance =
+        pair_layout::slot_bytes(static_cast<unsigned>(std::countr_zero(Bytes)));
+
+    [[gnu::always_inline]] static inline void add_key(SumState& sum, const std::uint64_t* key) noexcept {
+        for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
+    }
+    /// True if a record has that key, which is added to `sum` on the way: so each of its words is loaded once.
+    [[gnu::always_inline]] static inline bool is_key_of(const Mapped& record, const std::uint64_t* key,
+                                                        SumState& sum) noexcept {
+        if constexpr (KeyLen % 8 != 0) {
+            add_key(sum, key);
+            return record.template equal<KeyLen>(0, key);
+        } else {
+            std::uint64_t difference = 0;
+#pragma GCC unroll 4
+            for (std::size_t i = 0; i < KeyType::word_count; ++i) {
+                sum.add(key[i]);
+                difference |= record.load_word(8 * i) ^ key[i];
+            }
+            return difference == 0;
         }
-        if (header.type() != type) return false;
+    }
+
+    /// `look` and the load of a number, for the commonest read: all sizes are known when this is compiled, and what is
+    /// not as it mostly is goes the long way. The slot lies in `from` as the first one does in a record; `word` is its
+    /// header in memory order, as the checksum wants it, and `sum` has the key.
+    template <unsigned Bytes>
+    [[gnu::always_inline]] static inline bool load_exact(const Mapped& file, const Mapped& from, std::uint64_t word,
+                                                         SumState& sum, Type type, std::uint64_t& bits) noexcept {
+        const SlotHeader header(memory_order(word));
+        if (header.type() != static_cast<std::uint8_t>(type)) return false;
         // Behind the headers, as in `look`.
         if (header.epoch() > file.load_word(pair_shared::durable_epoch) + 1 ||
             header.epoch() <= file.load_word(pair_shared::void_epoch))
             return false;
-        const std::uint64_t second = file.load_word(slot + 8);
-        const std::uint64_t value = file.load_word(slot + pair_layout::slot_header_bytes);
-        SumState sum{typename SumState::Quick{}};
-        for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
-        sum.add(memory_order(header.word()));
+        const std::uint64_t second = from.load_word(first_slot<Bytes> + 8);
+        const std::uint64_t value = from.load_word(first_slot<Bytes> + pair_layout::slot_header_bytes);
+        sum.add(word);
         sum.add(memory_order(Bytes));
         sum.add(value);
         bits = memory_order(value) >> 8 * (8 - Bytes);
@@ -454,7 +522,7 @@ private:
         if (header.is_deleted())
             sum.add(memory_order(place.record));
         else
-            for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
+            add_key(sum, key);
         sum.add(memory_order(header.word()));
         sum.add(memory_order(memory_order(second) & 0xffffffffu));
     }
@@ -728,10 +796,11 @@ private:
     bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
     [[gnu::always_inline]] static inline bool is_right(const Mapped file, const Hint& hint,
                                                        const KeyType& key) noexcept {
-        return hint &&
-               hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <=
-                   file.load_word(pair_shared::live_end) &&
-               file.template equal<KeyLen>(hint.record(), key.words());
+        return is_inside(file, hint) && file.template equal<KeyLen>(hint.record(), key.words());
+    }
+    static bool is_inside(const Mapped file, const Hint& hint) noexcept {
+        return hint && hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <=
+                           file.load_word(pair_shared::live_end);
     }
 
     // The following are called consistently, or by the writer.
@@ -1024,8 +1093,9 @@ private:
     bool read_only_ = false;
     bool trusting_ = false;  // reads do not look at checksums
     unsigned fork_generation_ = 0;
-    bool has_short_way_ = false;  // of a look-up, and of a change
-    unsigned owner_byte_ = 0;     // 0 = none: a read-only handle
+    // A key has to have this problem for the short ways: none, or where there is no short way one that no key has.
+    errc problem_of_short_way_ = errc::not_found;
+    unsigned owner_byte_ = 0;  // 0 = none: a read-only handle
 
     Versions versions_;
     mutable HintTable hints_;

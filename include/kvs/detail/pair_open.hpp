@@ -40,7 +40,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open(std::string_view path,
     if (const int e = Platform::watch_forks(); e != 0)
         return system_failure("forks of this process cannot be watched", e, false);
     fork_generation_ = Platform::fork_generation();
-    has_short_way_ = SumState::has_quick() && !read_only_;
+    problem_of_short_way_ = SumState::has_quick() && !read_only_ ? errc{} : errc::not_found;
     durability_.set_policy(options.sync);
 
     if (read_only_) return open_view(options);

@@ -25,6 +25,13 @@ public:
     MappedBytes() noexcept = default;
     explicit MappedBytes(std::byte* base) noexcept : base_(base) {}
 
+    /// The bytes from an offset on.
+    MappedBytes from(std::uint64_t offset) const noexcept { return MappedBytes(base_ + offset); }
+    /// Where those begin that `from` gave.
+    std::uint64_t offset_of(const MappedBytes& bytes) const noexcept {
+        return static_cast<std::uint64_t>(bytes.base_ - base_);
+    }
+
     // ---- reading; offsets are checked by the caller ----------------------------------------------------------------
 
     /// The big-endian integer of `Bytes` bytes at an offset.

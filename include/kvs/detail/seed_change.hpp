@@ -59,7 +59,7 @@ template <std::size_t KeyLen, class Sharing, class Platform>
 template <unsigned Bytes>
 bool SeedEngine<KeyLen, Sharing, Platform>::put_exact(const KeyType& key, Type type, std::uint64_t bits) noexcept {
     if (key.problem() != errc{} || read_only_ || durability_.is_each()) return false;
-    if (fork_generation_ != Platform::incidents()) return false;
+    if (!had_no_incident()) return false;
     {
         const Guard<Mutex> one_writer(writers_);
         if (!prepared_ || !durability_.is_begun()) return false;
@@ -72,7 +72,7 @@ bool SeedEngine<KeyLen, Sharing, Platform>::put_exact(const KeyType& key, Type t
     }
     // Where writers take no mutex, the thread that syncs can have looked just before the bytes were stored.
     if (std::is_same_v<Mutex, NoMutex> && !durability_.is_begun()) return false;
-    return fork_generation_ == Platform::incidents();
+    return had_no_incident();
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>

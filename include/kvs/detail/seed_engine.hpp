@@ -105,10 +105,17 @@ public:
 
     // ---- reading ---------------------------------------------------------------------------------------------------
 
+    /// As that of pairs; here no record has two slots.
+    struct TwoSlots {
+        constexpr explicit operator bool() const noexcept { return false; }
+    };
+
     /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before. False
-    /// says nothing: take the long way. Inlined, and as good as without a call, so that its caller needs little stack.
+    /// says nothing: take the long way. Afterwards one asks `had_no_incident`. Inlined, and as good as without a call,
+    /// so that its caller needs little stack.
     template <unsigned Bytes>
-    [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits) const noexcept {
+    [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits,
+                                                  TwoSlots&) const noexcept {
         // A key that is too long has the bytes of its beginning.
         if (key.problem() != errc{}) return false;
         const Hint hint = hints_.find(key.quick_hash());
@@ -117,8 +124,14 @@ public:
         if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
         bits = region_.template load<Bytes>(value_offset(hint.record()));
         return region_.template load<1>(type_offset(hint.record())) == static_cast<std::uint64_t>(type) &&
-               versions_.is_still(hint.version(), noted) && fork_generation_ == Platform::incidents();
+               versions_.is_still(hint.version(), noted);
     }
+    template <unsigned Bytes>
+    bool read_newer(const KeyType&, const TwoSlots&, Type, std::uint64_t&) const noexcept {
+        return false;
+    }
+    /// False in the child of a fork, and once a page was lost: what the short way read does not count then.
+    bool had_no_incident() const noexcept { return fork_generation_ == Platform::incidents(); }
     /// A read-only handle needs nothing else.
     template <unsigned Bytes>
     bool read_exact_steadily(const KeyType&, Type, std::uint64_t&) const noexcept {
