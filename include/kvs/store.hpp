@@ -708,8 +708,7 @@ private:
     template <class T>
     [[gnu::noinline]] Found get_newer(const key_type& key, typename Engine::TwoSlots two) const {
         std::uint64_t bits = 0;
-        if (core_->engine.template read_newer<sizeof(T)>(key, two, detail::Codec<T>::type, bits) &&
-            core_->engine.had_no_incident()) [[likely]]
+        if (core_->engine.template read_newer<sizeof(T)>(key, two, detail::Codec<T>::type, bits)) [[likely]]
             return {bits, 1};
         return get_scalar_the_long_way<T>(key);
     }
@@ -734,10 +733,9 @@ private:
         if (core_ == nullptr) return {0, 0};
         const Engine& engine = core_->engine;
         typename Engine::TwoSlots two;
-        const bool is_short = engine.template read_exact<sizeof(T)>(key, type, bits, two) ||
-                              (two && engine.template read_newer<sizeof(T)>(key, two, type, bits));
-        const bool found =
-            is_short ? engine.had_no_incident() : engine.template read_exact_steadily<sizeof(T)>(key, type, bits);
+        const bool found = (engine.template read_exact<sizeof(T)>(key, type, bits, two) && engine.had_no_incident()) ||
+                           (two && engine.template read_newer<sizeof(T)>(key, two, type, bits)) ||
+                           engine.template read_exact_steadily<sizeof(T)>(key, type, bits);
         return {bits, found};
     }
     template <class T>

@@ -32,6 +32,7 @@ enum class Call : unsigned {
     flush,
     flush_directory,
     map,
+    map_private,
     unmap,
     lock,
     lock_of_others,
@@ -40,14 +41,14 @@ enum class Call : unsigned {
     boot_id,
     mount_id,
 };
-inline constexpr unsigned call_count = 23;
+inline constexpr unsigned call_count = 24;
 
 inline const char* name_of(Call call) {
     constexpr const char* names[call_count] = {
-        "open",           "close",     "duplicate",       "size",    "status",  "status_of_path",
-        "allocate",       "find_hole", "resize",          "read",    "write",   "rename",
-        "remove",         "flush",     "flush_directory", "map",     "unmap",   "lock",
-        "lock_of_others", "map_again", "start_thread",    "boot_id", "mount_id"};
+        "open",     "close",          "duplicate",       "size",         "status",      "status_of_path",
+        "allocate", "find_hole",      "resize",          "read",         "write",       "rename",
+        "remove",   "flush",          "flush_directory", "map",          "map_private", "unmap",
+        "lock",     "lock_of_others", "map_again",       "start_thread", "boot_id",     "mount_id"};
     return names[static_cast<unsigned>(call)];
 }
 
@@ -220,6 +221,12 @@ struct Failing : Base {
     static int map(File file, std::size_t bytes, Access access, std::byte*& base) noexcept {
         if (const int e = Faults::meet(Call::map)) return e;
         const int e = Base::map(file, bytes, access, base);
+        if (e == 0) Faults::add_mapping(1);
+        return e;
+    }
+    static int map_private(File file, std::size_t bytes, std::byte*& base) noexcept {
+        if (const int e = Faults::meet(Call::map_private)) return e;
+        const int e = Base::map_private(file, bytes, base);
         if (e == 0) Faults::add_mapping(1);
         return e;
     }

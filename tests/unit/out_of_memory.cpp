@@ -248,7 +248,7 @@ TEMPLATE_TEST_CASE("opening reports that memory ran out, and leaves nothing behi
         Complaints complaints;
         std::error_code error;
         std::optional<Store> s;
-        const std::string bytes = contents_of(path);
+        const std::string bytes = create ? std::string() : contents_of(path);
         const std::size_t count = fail_each_allocation(
             [&] { s.emplace(path, quiet, error); },
             [&](bool failed) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <filesystem>
@@ -71,6 +72,7 @@ public:
             put(s, "a", 3);
             copy(s);
         });
+        look_twice();
         session([&](Store& s) {
             put(s, "later", true);
             change(s, {}, [&] { s.clear(); });
@@ -121,6 +123,21 @@ private:
             expect(found == history_.back(), "the store opens with other contents");
         }
         use(*store);
+    }
+
+    /// A handle that only reads, before and after another one writes. It may fail, and changes nothing.
+    void look_twice() {
+        if (may_have_lost()) return;  // opening for writing brings back the last sync then
+        attempt([&] {
+            const Store reader(dir_.file("store"), {.mode = kvs::Mode::read_only});
+            expect(contents_of(reader) == history_.back(), "a reader sees something else");
+            Model after = history_.back();
+            after.insert_or_assign("beside", kvs::Value(1));
+            Plain(dir_.file("store"), {.sync = kvs::sync_manual}).set("beside", 1);
+            history_.push_back(after);
+            synced_ = history_.size() - 1;
+            expect(contents_of(reader) == after, "a reader does not see what another handle has written");
+        });
     }
 
     /// After a failed flush: which state is it?
@@ -217,7 +234,8 @@ TEST_CASE("every system call of a store of pairs fails, at every time", "[system
     std::size_t lives = 0, failures = 0;
     std::set<Call> met;
     std::map<std::string, std::string> problems;  // with the first life that had it
-    for (const kvs::SyncPolicy& policy : {kvs::sync_manual, kvs::sync_each}) {
+    for (const kvs::SyncPolicy& policy :
+         {kvs::sync_manual, kvs::sync_each, kvs::SyncPolicy(kvs::sync_every(std::chrono::hours(1)))}) {
         for (const bool no_allocate : {false, true}) {
             for (unsigned number = 0; number < call_count; ++number) {
                 const auto call = static_cast<Call>(number);
@@ -255,8 +273,9 @@ TEST_CASE("every system call of a store of pairs fails, at every time", "[system
     }
     for (const auto& [problem, life] : problems) FAIL_CHECK(problem << " (" << life << ")");
     INFO(lives << " lives, " << failures << " with errors");
-    CHECK(failures >= 200);
-    CHECK(met.size() >= 18);
+    CHECK(failures >= 1000);
+    // `duplicate` is for descriptors 0 to 2, `remove` for what has failed already: they have tests of their own.
+    CHECK(met.size() == call_count - 2);
 }
 
 // For want of a descriptor the machine was not asked which of its runs this is, and an open took that for another one:

@@ -94,8 +94,7 @@ void expect_forked(S& s, Complaints& complaints) {
     expect("verify", error_of([&](auto& e) { s.verify(e); }));
     expect("repair", error_of([&](auto& e) { s.repair(e); }));
     expect("copy_to", error_of([&](auto& e) { s.copy_to("/nowhere", e); }));
-    expect("get of two slots", error_of([&](auto& e) { s.template get<int>("two", e); }));
-    for (int what = 0; what < 6; ++what) {
+    for (int what = 0; what < 5; ++what) {
         std::error_code error;
         try {
             if (what == 0) s.version();
@@ -103,11 +102,10 @@ void expect_forked(S& s, Complaints& complaints) {
             if (what == 2) s.view([](const auto& v) { return v.template get<int>("n"); });
             if (what == 3) (void)s.watch("n", [](const kvs::Change&) {});
             if (what == 4) (void)s.template get<int>("n");
-            if (what == 5) (void)s.template get<int>("two");
         } catch (const kvs::Error& e) {
             error = e.code();
         }
-        constexpr const char* names[] = {"version", "wait", "view", "watch", "get that throws", "get of two, too"};
+        constexpr const char* names[] = {"version", "wait", "view", "watch", "get that throws"};
         expect(names[what], error);
     }
 }
@@ -121,9 +119,6 @@ TEST_CASE("the child of a fork is told so, opens its own handle, and leaves the 
     std::atomic<int> told{0};
     auto all = store->watch_all([&](const kvs::Change&) { ++told; });
     auto one = store->watch("n", [&](const kvs::Change&) { ++told; });
-    store->set("two", 1);
-    store->sync();
-    store->set("two", 2);
     store->set("n", 1);
     store->set("t", "text");
     auto reader = std::make_unique<Store>(path, reading);

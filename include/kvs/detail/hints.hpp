@@ -3,7 +3,11 @@
 // The hash of the format is slow for text that is known only at run time (one multiplication after the other for each
 // byte), and a key's record never moves. So a store remembers, in memory of its own, where it found a key, under a hash
 // that is quick to compute; a look-up goes there first, compares the key with the bytes in the file, and takes the long
-// way if they differ. Nothing depends on a hint being right or being there.
+// way if they differ. Nothing depends on a hint being there, or being of that key.
+//
+// What may be depended on: the record was one, and lay inside the file, when the hint was left, which happened before
+// it was found (release, acquire). While a file of pairs is open for writing that stays so: its records do not move,
+// and no space is freed. Everybody else has to look where the file ends before going where a hint says.
 //
 // One thing could make bytes equal a key without being that key's record: space used again, where the offset may lie
 // inside another record's value. In the seed format `clear` frees space. Therefore a hint carries the store's count of
@@ -52,26 +56,26 @@ class HintTable {
 public:
     Hint find(std::uint64_t quick_hash) const noexcept {
         const std::size_t at = place(quick_hash);
-        const Hint first(hints_[at].load(std::memory_order_relaxed));
-        const Hint second(hints_[at ^ step(quick_hash)].load(std::memory_order_relaxed));
+        const Hint first(hints_[at].load(std::memory_order_acquire));
+        const Hint second(hints_[at ^ step(quick_hash)].load(std::memory_order_acquire));
         return first.may_be(quick_hash) ? first : second;
     }
     Hint find_second(std::uint64_t quick_hash) const noexcept {
-        return Hint(hints_[place(quick_hash) ^ step(quick_hash)].load(std::memory_order_relaxed));
+        return Hint(hints_[place(quick_hash) ^ step(quick_hash)].load(std::memory_order_acquire));
     }
 
     void remember(const Hint& hint, std::uint64_t quick_hash) noexcept {
         const std::size_t at = place(quick_hash);
         const std::size_t other = at ^ step(quick_hash);
-        const Hint before(hints_[at].load(std::memory_order_relaxed));
+        const Hint before(hints_[at].load(std::memory_order_acquire));  // it may be left again, elsewhere
         if (before && before.record() != hint.record()) {
             if (hints_[other].load(std::memory_order_relaxed) == 0) {
-                hints_[other].store(hint.bits(), std::memory_order_relaxed);
+                hints_[other].store(hint.bits(), std::memory_order_release);
                 return;
             }
-            hints_[at ^ step(before.tag())].store(before.bits(), std::memory_order_relaxed);
+            hints_[at ^ step(before.tag())].store(before.bits(), std::memory_order_release);
         }
-        hints_[at].store(hint.bits(), std::memory_order_relaxed);
+        hints_[at].store(hint.bits(), std::memory_order_release);
     }
 
 private:

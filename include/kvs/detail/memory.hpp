@@ -88,6 +88,9 @@ constexpr std::uint64_t keep_first(std::uint64_t word, std::size_t count) noexce
 }
 
 struct AtomicMemory {
+    /// True if eight bytes at any address are one load.
+    static constexpr bool loads_anywhere = KVS_X86_64_MOVES != 0;
+
     /// Bytes at `from` as a word in memory order; `count` is 1 to 8, bytes past it are unspecified.
     static std::uint64_t load(const std::byte* from, std::size_t count) noexcept {
         if (count == 1)

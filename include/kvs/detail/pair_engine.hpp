@@ -172,17 +172,18 @@ public:
     };
 
     /// The short way of a look-up: takes a number whose type is exactly `type` from where it was found before, if its
-    /// record has one slot only; of one with two, `read_newer` does. False says nothing: take the long way. After
-    /// either one asks `had_no_incident`.
+    /// record has one slot only; of one with two, `read_newer` does. False says nothing: take the long way. True counts
+    /// if there `had_no_incident`, asked behind it.
     ///
-    /// Inlined, and of so few variables that its caller needs next to no stack: the cost of a look-up is how many of
-    /// them the processor can have in work at a time, so every instruction counts.
+    /// Inlined, and of so few variables that its caller needs next to no stack (with CRC-32C): the cost of a look-up is
+    /// how many of them the processor can have in work at a time, so every instruction counts.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact(const KeyType& key, Type type, std::uint64_t& bits,
                                                   TwoSlots& two) const noexcept {
-        return key.problem() == problem_of_short_way_ && read_exact_here<Bytes>(key, type, bits, two);
+        return key.problem() == problem_of_short_way_ &&
+               read_exact_here<Bytes>(key, hints_.find(key.quick_hash()), type, bits, two);
     }
-    /// The same of a record with two slots, right behind.
+    /// The same of a record with two slots, right behind; incidents are looked for.
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_newer(const KeyType& key, const TwoSlots& two, Type type,
                                                   std::uint64_t& bits) const noexcept {
@@ -200,7 +201,7 @@ public:
         add_key(sum, key.words());
         return load_exact<Bytes>(file, two.record_.from(take_b & slot_distance<Bytes>),
                                  word_of_a ^ (take_b & (word_of_a ^ word_of_b)), sum, type, bits) &&
-               Versions::is_still(file, two.version_, two.noted_);
+               Versions::is_still(file, two.version_, two.noted_) && had_no_incident();
     }
     /// False in the child of a fork, and once a page was lost: what the short way read does not count then.
     bool had_no_incident() const noexcept { return fork_generation_ == Platform::incidents(); }
@@ -215,16 +216,15 @@ public:
             return false;
         TwoSlots two;
         const bool taken =
-            read_exact_here<Bytes>(key, type, bits, two) || (two && read_newer<Bytes>(key, two, type, bits));
+            read_exact_here<Bytes>(key, hint, type, bits, two) || (two && read_newer<Bytes>(key, two, type, bits));
         return taken && is_still(noted) && had_no_incident();
     }
-    /// Does not look where what is written ends: a record that was found before lies inside, as long as the file is
-    /// open for writing.
+    /// Does not look where what is written ends (hints.hpp).
     template <unsigned Bytes>
-    [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, Type type, std::uint64_t& bits,
-                                                       TwoSlots& two) const noexcept {
-        const Hint hint = hints_.find(key.quick_hash());
-        if (layout::value_bytes(hint.length()) != Bytes || (Bytes == 1 && !hint)) return false;
+    [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, const Hint& hint, Type type,
+                                                       std::uint64_t& bits, TwoSlots& two) const noexcept {
+        if (layout::value_bytes(hint.length()) != Bytes) return false;
+        if (Bytes == 1 && !hint) return false;  // no hint looks like one of length 0, which is one byte
         const Mapped file = region_.mapped();
         const std::uint32_t noted = Versions::note(file, hint.version());
         if (Versions::is_busy(noted)) return false;
@@ -475,10 +475,10 @@ private:
     [[gnu::always_inline]] static inline void add_key(SumState& sum, const std::uint64_t* key) noexcept {
         for (std::size_t i = 0; i < KeyType::word_count; ++i) sum.add(key[i]);
     }
-    /// True if a record has that key, which is added to `sum` on the way: so each of its words is loaded once.
+    /// True if a record has that key, which is added to `sum` on the way, so that it is looked at once.
     [[gnu::always_inline]] static inline bool is_key_of(const Mapped& record, const std::uint64_t* key,
                                                         SumState& sum) noexcept {
-        if constexpr (KeyLen % 8 != 0) {
+        if constexpr (KeyLen % 8 != 0 || !AtomicMemory::loads_anywhere) {
             add_key(sum, key);
             return record.template equal<KeyLen>(0, key);
         } else {
@@ -486,7 +486,7 @@ private:
 #pragma GCC unroll 4
             for (std::size_t i = 0; i < KeyType::word_count; ++i) {
                 sum.add(key[i]);
-                difference |= record.load_word(8 * i) ^ key[i];
+                difference |= record.load_bytes(8 * i) ^ key[i];
             }
             return difference == 0;
         }
@@ -791,13 +791,14 @@ private:
         return read_only_ ? view_.load(std::memory_order_relaxed) / 2 & 0xffff : 0;
     }
 
-    /// [hints] Within `Versions::consistently`: true if the record may be the key's. The bound is for a read-only
-    /// handle whose views' numbers came round: a hint of 65,536 views ago may be of a file that was longer.
+    /// [hints] Within `Versions::consistently`: true if the record may be the key's.
     bool is_right(const Hint& hint, const KeyType& key) const noexcept { return is_right(region_.mapped(), hint, key); }
     [[gnu::always_inline]] static inline bool is_right(const Mapped file, const Hint& hint,
                                                        const KeyType& key) noexcept {
         return is_inside(file, hint) && file.template equal<KeyLen>(hint.record(), key.words());
     }
+    /// For a read-only handle whose views' numbers came round: a hint of 65,536 views ago may be of a file that was
+    /// longer.
     static bool is_inside(const Mapped file, const Hint& hint) noexcept {
         return hint && hint.record() + pair_layout::record_bytes(KeyLen, hint.length()) <=
                            file.load_word(pair_shared::live_end);

@@ -80,6 +80,9 @@ public:
         return bytes == 0 || keep_first(Memory::load(at, bytes), bytes) == 0;
     }
 
+    /// Eight bytes at any offset, as a word in memory order.
+    std::uint64_t load_bytes(std::uint64_t offset) const noexcept { return Memory::load(base_ + offset, 8); }
+
     /// A word of the shared area, in the machine's own order; `offset` is a multiple of 8.
     /// Whatever the memory's kind not torn, and no race: the thread that syncs changes some of a store of one thread.
     std::uint64_t load_word(std::uint64_t offset) const noexcept { return Memory::load_shared(base_ + offset); }
