@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -77,6 +78,19 @@ struct Deadly : kvs::detail::NativePlatform {
     static inline int stores_left = 0;
     static void on_store(const std::byte*, std::size_t) noexcept {
         if (stores_left != 0 && --stores_left == 0) ::_exit(2);
+    }
+};
+
+/// Counts flushes, and those of other threads; ends the process before one of them, counted from when it was told.
+struct Flushing : kvs::detail::NativePlatform {
+    static inline std::atomic<int> flushes{0}, flushes_elsewhere{0};
+    static inline const std::thread::id here = std::this_thread::get_id();
+    static inline int flushes_left = 0;
+    static int flush(File file) noexcept {
+        if (flushes_left != 0 && --flushes_left == 0) ::_exit(2);
+        ++flushes;
+        if (std::this_thread::get_id() != here) ++flushes_elsewhere;
+        return kvs::detail::NativePlatform::flush(file);
     }
 };
 
@@ -534,6 +548,45 @@ TEST_CASE("a default that cannot be stored is refused where it is registered", "
     CHECK_FALSE(store.get<std::string>("short"));
     store.register_defaults({{"long", std::string(65'536, 'l')}});
     CHECK(store.get<std::string>("long")->size() == 65'536);
+}
+
+TEST_CASE("what a close that died stored, and did not flush, is flushed by the next handle", "[pairs][recover]") {
+    // The file says that it was closed cleanly, the device may not: a power cut would bring back the sync before.
+    using FlushingStore = kvs::Store<16, Flushing>;
+    const std::string by = GENERATE("sync", "close", "sync_every");
+    INFO(by);
+    const kvs::Options options =
+        by == "sync_every" ? kvs::Options{.sync = kvs::sync_every(std::chrono::milliseconds(1))} : manual;
+    TempDir dir;
+    const std::string path = dir.file();
+    int deaths = 0;
+    for (;; ++deaths) {
+        std::filesystem::remove(path);
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            kvs_test::or_die([&] {
+                {
+                    FlushingStore store(path, manual);
+                    store.set("k", 1);
+                    Flushing::flushes_left = deaths + 1;
+                }
+                ::_exit(0);
+            });
+        }
+        if (kvs_test::end_of(child) == "") break;
+        INFO("died before flush " << deaths + 1);
+        Flushing::flushes_elsewhere = 0;
+        std::optional<FlushingStore> store(std::in_place, path, options);
+        CHECK(store->get<int>("k") == 1);
+        const int before = Flushing::flushes;
+        if (by == "sync") store->sync();
+        if (by == "close") store.reset();
+        for (int i = 0; by == "sync_every" && i < 30000 && Flushing::flushes_elsewhere == 0; ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        CHECK((by == "sync_every" ? Flushing::flushes_elsewhere > 0 : Flushing::flushes > before));
+    }
+    CHECK(deaths >= 2);
 }
 
 TEST_CASE("an open after a kill does not look at the records", "[pairs][recover]") {
