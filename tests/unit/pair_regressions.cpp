@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -19,6 +20,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
@@ -91,6 +93,17 @@ struct Flushing : kvs::detail::NativePlatform {
         ++flushes;
         if (std::this_thread::get_id() != here) ++flushes_elsewhere;
         return kvs::detail::NativePlatform::flush(file);
+    }
+};
+
+/// Stops a writer at a store to mapped bytes, counted from when it was told, until the test lets it go on.
+struct Stopping : kvs::detail::NativePlatform {
+    static inline std::atomic<int> stores_left{0};
+    static inline std::atomic<bool> is_stopped{false};
+    static void on_store(const std::byte*, std::size_t) noexcept {
+        if (stores_left == 0 || --stores_left != 0) return;
+        is_stopped = true;
+        while (is_stopped) std::this_thread::yield();
     }
 };
 
@@ -548,6 +561,38 @@ TEST_CASE("a default that cannot be stored is refused where it is registered", "
     CHECK_FALSE(store.get<std::string>("short"));
     store.register_defaults({{"long", std::string(65'536, 'l')}});
     CHECK(store.get<std::string>("long")->size() == 65'536);
+}
+
+TEST_CASE("numbers read in the middle of a batch are all of it or none", "[pairs][threads]") {
+    // The short way of `get` has to ask whether a change is going on: a slot under a right checksum says nothing of it.
+    TempDir dir;
+    kvs::Store<16, Stopping> store(dir.file(), manual);
+    const auto set_both = [&](int n) { store.batch([n](auto& batch) { batch.set("x", n), batch.set("y", n); }); };
+    int stops = 0;
+    for (bool more = true; more; ++stops) {
+        set_both(1);
+        REQUIRE(store.get<int>("x").value_or(0) + store.get<int>("y").value_or(0) == 2);
+        std::atomic<bool> is_written{false}, is_read{false};
+        std::vector<int> read;
+        Stopping::stores_left = stops + 1;
+        std::thread writer([&] { set_both(2), is_written = true; });
+        while (!Stopping::is_stopped && !is_written) std::this_thread::yield();
+        more = Stopping::is_stopped;
+        std::thread reader([&] {
+            for (const bool is_x : {true, false, true, false})
+                read.push_back((is_x ? store.get<int>("x") : store.get<int>("y")).value_or(0));
+            is_read = true;
+        });
+        // Readers wait for the writer while both are being changed; so it goes on, sooner or later.
+        for (int i = 0; i < 3 && !is_read; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        Stopping::stores_left = 0;
+        Stopping::is_stopped = false;
+        writer.join();
+        reader.join();
+        INFO("stopped at store " << stops + 1);
+        CHECK(std::is_sorted(read.begin(), read.end()));  // nothing old behind something new
+    }
+    CHECK(stops > 10);
 }
 
 TEST_CASE("what a close that died stored, and did not flush, is flushed by the next handle", "[pairs][recover]") {
