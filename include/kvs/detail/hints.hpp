@@ -27,25 +27,27 @@
 
 namespace kvs::detail {
 
-/// bits 0..31 offset of the record, 32..39 low bits of the key's hash, 40..44 logarithm of the value length,
-/// 45..47 of the quick hash, 48..63 count of clears, or what takes its place. All 0 = none: no record is at offset 0.
+/// bits 0..2 of the quick hash, 3..7 logarithm of the value length, 8..15 low bits of the key's hash, 16..31 count of
+/// clears, or what takes its place, 32..63 offset of the record. All 0 = none: no record is at offset 0. What every
+/// look-up wants of it takes one instruction or two.
 class Hint {
 public:
     constexpr Hint() noexcept = default;
     constexpr explicit Hint(std::uint64_t bits) noexcept : bits_(bits) {}
     constexpr Hint(std::uint64_t record, unsigned length, std::uint32_t hash, std::uint64_t quick_hash,
                    std::uint32_t clears) noexcept
-        : bits_(record | std::uint64_t{hash & 0xff} << 32 | std::uint64_t{length} << 40 | (quick_hash & 7) << 45 |
-                std::uint64_t{clears} << 48) {}
+        : bits_((quick_hash & 7) | std::uint64_t{length} << 3 | std::uint64_t{hash & 0xff} << 8 |
+                std::uint64_t{clears & 0xffff} << 16 | record << 32) {}
 
     constexpr std::uint64_t bits() const noexcept { return bits_; }
-    constexpr std::uint64_t record() const noexcept { return bits_ & 0xffffffffu; }
+    constexpr std::uint64_t record() const noexcept { return bits_ >> 32; }
     /// As good as the key's hash for `VersionTable`.
-    constexpr std::uint32_t version() const noexcept { return static_cast<std::uint32_t>(bits_ >> 32 & 0xff); }
-    constexpr unsigned length() const noexcept { return static_cast<unsigned>(bits_ >> 40 & 31); }
-    constexpr bool may_be(std::uint64_t quick_hash) const noexcept { return (bits_ >> 45 & 7) == (quick_hash & 7); }
-    constexpr std::uint64_t tag() const noexcept { return bits_ >> 45 & 7; }
-    constexpr std::uint32_t clears() const noexcept { return static_cast<std::uint32_t>(bits_ >> 48); }
+    constexpr std::uint32_t version() const noexcept { return static_cast<std::uint32_t>(bits_ >> 8 & 0xff); }
+    constexpr bool has_length(unsigned length) const noexcept { return (bits_ & 31 << 3) == std::uint64_t{length} << 3; }
+    constexpr unsigned length() const noexcept { return static_cast<unsigned>(bits_ >> 3 & 31); }
+    constexpr bool may_be(std::uint64_t quick_hash) const noexcept { return ((bits_ ^ quick_hash) & 7) == 0; }
+    constexpr std::uint64_t tag() const noexcept { return bits_ & 7; }
+    constexpr std::uint32_t clears() const noexcept { return static_cast<std::uint32_t>(bits_ >> 16 & 0xffff); }
     constexpr explicit operator bool() const noexcept { return bits_ != 0; }
 
 private:

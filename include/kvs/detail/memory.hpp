@@ -61,6 +61,15 @@ constexpr std::uint64_t swap_bytes(std::uint64_t word) noexcept {
 #endif
 }
 
+/// The 4 bytes of half a word in the other order.
+constexpr std::uint32_t swap_bytes(std::uint32_t half) noexcept {
+#if defined(__GNUC__)
+    return __builtin_bswap32(half);
+#else
+    return static_cast<std::uint32_t>(swap_bytes(std::uint64_t{half}) >> 32);
+#endif
+}
+
 /// The integer whose big-endian bytes lie at `from`; local memory, any alignment. Usable at compile time.
 template <unsigned Bytes>
 constexpr std::uint64_t load_big_endian(const std::byte* from) noexcept {
@@ -139,6 +148,19 @@ struct AtomicMemory {
 
     /// An aligned word in the machine's order that other threads store to.
     static std::uint64_t load_shared(const std::byte* from) noexcept { return load(from, 8); }
+    /// True if such a word is below `number`. Where a word is one load, it is compared where it lies.
+    static bool shared_is_below(const std::byte* from, std::uint64_t number) noexcept {
+#if KVS_X86_64_MOVES
+        bool below;
+        asm volatile("cmpq %2, %1"
+                     : "=@ccb"(below)
+                     : "m"(*reinterpret_cast<const std::byte(*)[8]>(from)), "r"(number)
+                     : "memory");
+        return below;
+#else
+        return load_shared(from) < number;
+#endif
+    }
 
     /// Writes one aligned word's share of a range and says how many bytes that was.
     static std::size_t store_some(std::byte* to, const std::byte* from, std::size_t count) noexcept {
@@ -203,6 +225,9 @@ private:
 struct PlainMemory {
     static std::uint64_t load(const std::byte* from, std::size_t count) noexcept { return local_word(from, count); }
     static std::uint64_t load_shared(const std::byte* from) noexcept { return AtomicMemory::load_shared(from); }
+    static bool shared_is_below(const std::byte* from, std::uint64_t number) noexcept {
+        return AtomicMemory::shared_is_below(from, number);
+    }
 
     template <std::size_t Words, std::size_t Bytes>
     static bool equal(const std::byte* at, const std::uint64_t* words) noexcept {

@@ -223,7 +223,7 @@ public:
     template <unsigned Bytes>
     [[gnu::always_inline]] inline bool read_exact_here(const KeyType& key, const Hint& hint, Type type,
                                                        std::uint64_t& bits, TwoSlots& two) const noexcept {
-        if (layout::value_bytes(hint.length()) != Bytes) return false;
+        if (!hint.has_length(static_cast<unsigned>(std::countr_zero(Bytes)))) return false;
         if (Bytes == 1 && !hint) return false;  // no hint looks like one of length 0, which is one byte
         const Mapped file = region_.mapped();
         const std::uint32_t noted = Versions::note(file, hint.version());
@@ -500,9 +500,9 @@ private:
                                                          SumState& sum, Type type, std::uint64_t& bits) noexcept {
         const SlotHeader header(memory_order(word));
         if (header.type() != static_cast<std::uint8_t>(type)) return false;
-        // Behind the headers, as in `look`.
-        if (header.epoch() > file.load_word(pair_shared::durable_epoch) + 1 ||
-            header.epoch() <= file.load_word(pair_shared::void_epoch))
+        // Behind the headers, as in `look`: at most D + 1, and above C.
+        if (file.is_word_below(pair_shared::durable_epoch, header.epoch() - 1) ||
+            !file.is_word_below(pair_shared::void_epoch, header.epoch()))
             return false;
         const std::uint64_t second = from.load_word(first_slot<Bytes> + 8);
         const std::uint64_t value = from.load_word(first_slot<Bytes> + pair_layout::slot_header_bytes);
@@ -510,7 +510,8 @@ private:
         sum.add(memory_order(Bytes));
         sum.add(value);
         bits = memory_order(value) >> 8 * (8 - Bytes);
-        return memory_order(second) == (std::uint64_t{sum.value()} << 32 | Bytes);
+        // Of the second word, whose first half is the checksum, the other half is taken away.
+        return (second ^ memory_order(Bytes)) == first_half(sum.value());
     }
 
     SlotHeader header_at(std::uint64_t slot) const noexcept { return SlotHeader(region_.template load<8>(slot)); }
@@ -529,6 +530,11 @@ private:
     /// A number as the word in memory order whose bytes are big-endian, and back.
     static constexpr std::uint64_t memory_order(std::uint64_t number) noexcept {
         return little_endian ? swap_bytes(number) : number;
+    }
+
+    /// A word in memory order whose first four bytes are a big-endian number, and the others NUL.
+    static constexpr std::uint64_t first_half(std::uint32_t number) noexcept {
+        return little_endian ? std::uint64_t{swap_bytes(number)} : std::uint64_t{number} << 32;
     }
 
     /// True if the slot's checksum is right, its key being `key` (words in memory order).

@@ -86,6 +86,10 @@ public:
     /// A word of the shared area, in the machine's own order; `offset` is a multiple of 8.
     /// Whatever the memory's kind not torn, and no race: the thread that syncs changes some of a store of one thread.
     std::uint64_t load_word(std::uint64_t offset) const noexcept { return Memory::load_shared(base_ + offset); }
+    /// True if such a word is below `number`.
+    bool is_word_below(std::uint64_t offset, std::uint64_t number) const noexcept {
+        return Memory::shared_is_below(base_ + offset, number);
+    }
 
     /// The same for a word that others change while this thread waits for that, whatever the memory's kind.
     std::uint64_t watch_word(std::uint64_t offset) const noexcept {
