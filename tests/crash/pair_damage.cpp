@@ -83,7 +83,7 @@ public:
             if ((slot[0] | slot[1] | slot[2] | slot[3]) != std::byte{}) ranges.emplace_back(at, 4);
         }
         for (unsigned page = 0; page < 4; ++page)
-            ranges.emplace_back(layout::superblocks_offset + page * page_bytes, 8 * layout::superblock::words);
+            ranges.emplace_back(layout::superblock_page(page), 8 * layout::superblock::words);
         ranges.emplace_back(layout::shared_offset, layout::shared::journal_place + 8 - layout::shared_offset);
         ranges.emplace_back(layout::shared::journal, 256);
         ranges.emplace_back(layout::records_offset, live_end_ - layout::records_offset);
@@ -356,7 +356,7 @@ TEMPLATE_TEST_CASE("every single bit of a store of pairs is flipped", "[pair_dam
                         const std::byte flipped =
                             scene.content.bytes[static_cast<std::size_t>(at)] ^ std::byte(1u << bit);
                         file.put(at, &flipped, 1);
-                        const bool is_shared = at >= layout::shared_offset && at < layout::records_offset;
+                        const bool is_shared = layout::is_shared(at);
                         // Bytes between records and behind the fields mean nothing.
                         const bool covered = !is_shared && at < layout::records_offset;
                         damages.look(scene, id, !is_shared || scene.at_rest, covered, false);

@@ -55,14 +55,14 @@ public:
         PairWalker walker(file);
         walker.find_superblock();
         if (!walker.result_.valid || walker.result_.clean) return walker.result_;
-        if (walker.local(282624) != (0x4b56530100000000u + 65536 * sizeof(void*) + 2)) walker.problem("another stamp");
-        if (walker.local(282720) != 0) walker.problem("a flush failed");
-        if (walker.local(282800) == 1) walker.apply_journal(file);
-        walker.result_.durable_end = walker.local(282640);
-        walker.result_.durable_epoch = std::max(walker.result_.durable_epoch, walker.local(282648));
-        walker.result_.void_epoch = walker.local(282656);
-        walker.result_.records = walker.local(282768);
-        walker.result_.keys = walker.local(282776);
+        if (walker.local(274432) != (0x4b56530100000000u + 65536 * sizeof(void*) + 3)) walker.problem("another stamp");
+        if (walker.local(274528) != 0) walker.problem("a flush failed");
+        if (walker.local(274608) == 1) walker.apply_journal(file);
+        walker.result_.durable_end = walker.local(274448);
+        walker.result_.durable_epoch = std::max(walker.result_.durable_epoch, walker.local(274456));
+        walker.result_.void_epoch = walker.local(274464);
+        walker.result_.records = walker.local(274576);
+        walker.result_.keys = walker.local(274584);
         walker.newest_ = walker.result_.durable_epoch + 1;
         return walker.walk_buckets();
     }
@@ -99,12 +99,12 @@ private:
     }
 
     void apply_journal(std::string& file) {
-        std::uint64_t at = local(282816);
-        const std::uint64_t end = at + 8 * local(282808);
+        std::uint64_t at = local(274624);
+        const std::uint64_t end = at + 8 * local(274616);
         while (at < end) {
             const std::uint64_t head = local(at), to = head >> 32, count = head & 0xffffffffu;
             const bool index = to >= 10 && to + count <= 262154 && count == 4 && (to - 10) % 4 == 0;
-            const bool word = count == 8 && (to == 282640 || to == 282656 || to == 282768 || to == 282776);
+            const bool word = count == 8 && (to == 274448 || to == 274464 || to == 274576 || to == 274584);
             if (!index && !word && to < 380928) return problem("an image goes to " + std::to_string(to));
             file.replace(to, count, file.substr(at + 8, count));
             at += 8 + (count + 7) / 8 * 8;
@@ -139,7 +139,7 @@ private:
     void problem(const std::string& text) { result_.problems.push_back(text); }
 
     void find_superblock() {
-        for (const std::uint64_t page : {266240u, 270336u, 274432u, 278528u}) {
+        for (const std::uint64_t page : {266240u, 270336u, 278528u, 282624u}) {
             if (bytes(page, 8) != "AKVSPAIR" || number(page + 156, 4) != crc32c(bytes(page, 152)) ||
                 number(page + 152, 4) != 0) {
                 problem("the superblock at " + std::to_string(page) + " is not valid");

@@ -152,14 +152,15 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     file("superblock copy 1, first twin", row(pair_layout::superblock_offset(1, 0), pair_layout::page_bytes));
     file("superblock copy 0, second twin", row(pair_layout::superblock_offset(0, 1), pair_layout::page_bytes));
     file("superblock copy 1, second twin", row(pair_layout::superblock_offset(1, 1), pair_layout::page_bytes));
-    file("shared area", row(pair_layout::shared_offset, pair_layout::records_offset - pair_layout::shared_offset));
+    file("shared area: words and counters", row(pair_layout::shared_offset, pair_layout::page_bytes));
+    file("shared area: room for the journal", row(shared::journal, shared::journal_bytes));
     file("records", std::to_string(pair_layout::records_offset) + " ");
 
     const auto field = [&](const char* what, unsigned word, unsigned byte, unsigned bytes) {
         wanted["Superblock: " + std::string(what)] = row(8 * word + byte, bytes);
     };
     field("magic `AKVSPAIR`", at::magic, 0, 8);
-    field("format version: 1", at::versions, 0, 4);
+    field("format version: 2", at::versions, 0, 4);
     field("checksum policy: 1 CRC-32C, 2 XXH3", at::versions, 4, 1);
     field("index policy: 1 chains, 2 growing index", at::versions, 5, 1);
     field("key length", at::geometry, 0, 4);

@@ -54,7 +54,7 @@ std::string big_endian(std::uint64_t n) {
 /// A word of a superblock in all four pages, under right checksums.
 std::string forged(std::string file, unsigned field, std::uint64_t n) {
     for (unsigned page = 0; page < 4; ++page) {
-        const std::uint64_t at = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
+        const std::uint64_t at = pair_layout::superblock_page(page);
         file.replace(at + 8 * field, 8, big_endian(n));
         file.replace(at + 8 * superblock::checksum, 8,
                      big_endian(kvs_test::PairWalker::crc32c(file.substr(at, 8 * superblock::checksum))));

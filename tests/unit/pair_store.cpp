@@ -201,21 +201,25 @@ TEST_CASE("files of other stores are refused by name, and left alone", "[pairs]"
     expect_error(kvs::errc::in_use, {pairs}, [&] { Store s(pairs, {.mode = kvs::Mode::read_only}); });
 }
 
-TEST_CASE("a newer format version is refused with both numbers", "[pairs]") {
-    TempDir dir;
-    const std::string path = dir.file();
-    Store(path, manual).set("k", 1);
-    for (unsigned page = 0; page < 4; ++page) {
-        const std::uint64_t offset = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
-        std::string block = contents_of(path).substr(offset, 160);
-        block[11] = 9;
-        const std::uint32_t sum = kvs::detail::crc32c_of_words(block.data(), 152);
-        for (unsigned i = 0; i < 4; ++i) block[156 + i] = static_cast<char>(sum >> 8 * (3 - i));
-        change_file(path, offset, block);
+TEST_CASE("a file of another format version is refused with both numbers", "[pairs]") {
+    const std::string wanted = "wanted " + std::to_string(pair_layout::format_version);
+    for (const char version : {'\x01', '\x09'}) {
+        TempDir dir;
+        const std::string path = dir.file();
+        Store(path, manual).set("k", 1);
+        for (unsigned page = 0; page < 4; ++page) {
+            const std::uint64_t offset = pair_layout::superblock_page(page);
+            std::string block = contents_of(path).substr(offset, 160);
+            block[11] = version;
+            const std::uint32_t sum = kvs::detail::crc32c_of_words(block.data(), 152);
+            for (unsigned i = 0; i < 4; ++i) block[156 + i] = static_cast<char>(sum >> 8 * (3 - i));
+            change_file(path, offset, block);
+        }
+        const std::string before = contents_of(path);
+        expect_error(kvs::errc::version_mismatch, {path, wanted, "found " + std::to_string(int{version})},
+                     [&] { Store s(path); });
+        CHECK(contents_of(path) == before);
     }
-    const std::string before = contents_of(path);
-    expect_error(kvs::errc::version_mismatch, {path, "wanted 1", "found 9"}, [&] { Store s(path); });
-    CHECK(contents_of(path) == before);
 }
 
 TEST_CASE("a batch is all or nothing, in order, and owns what it was given", "[pairs][batch]") {
@@ -367,7 +371,7 @@ TEST_CASE("superblocks: one good page of four is enough, none needs salvage", "[
     for (unsigned good = 0; good < 4; ++good) {
         write_file(path, whole);
         for (unsigned i = 0; i < 4; ++i)
-            if (i != good) change_file(path, pair_layout::superblocks_offset + i * page.size(), page);
+            if (i != good) change_file(path, pair_layout::superblock_page(i), page);
         Store store(path, manual);
         CHECK(store.recovery().damaged_superblocks == 3);
         CHECK(store.recovery().damaged());
@@ -378,7 +382,7 @@ TEST_CASE("superblocks: one good page of four is enough, none needs salvage", "[
         CHECK(store.repair().ok());
     }
     write_file(path, whole);
-    for (unsigned i = 0; i < 4; ++i) flip(path, pair_layout::superblocks_offset + i * page.size() + 40);
+    for (unsigned i = 0; i < 4; ++i) flip(path, pair_layout::superblock_page(i) + 40);
     const std::string broken = contents_of(path);
     expect_error(kvs::errc::corrupt, {path, "salvage"}, [&] { Store s(path, manual); });
     CHECK(contents_of(path) == broken);

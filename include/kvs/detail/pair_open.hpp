@@ -278,8 +278,10 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
         if (Failure failure = set_geometry(weights)) return failure;
         return salvage(superblock);
     }
-    if (superblock.version > pair_layout::format_version)
-        return {errc::version_mismatch, "the file is of a newer format version",
+    if (superblock.version != pair_layout::format_version)
+        return {errc::version_mismatch,
+                superblock.version > pair_layout::format_version ? "the file is of a newer format version"
+                                                                 : "the file is of an older format version",
                 Fact::of_number(pair_layout::format_version), Fact::of_number(superblock.version)};
     if (superblock.key_length != KeyLen)
         return {errc::key_length_mismatch, "the file was made with another key length", Fact::of_bytes(KeyLen),

@@ -142,7 +142,7 @@ Failure find_superblocks(const File& file, SuperblockSigns& signs) noexcept {
         SuperblockWords words;
         std::byte bytes[sizeof words] = {};
         std::size_t done = 0;
-        const std::uint64_t at = pair_layout::superblocks_offset + page * pair_layout::page_bytes;
+        const std::uint64_t at = pair_layout::superblock_page(page);
         if (Failure failure = file.read(bytes, sizeof bytes, at, done)) return failure;
         for (unsigned i = 0; i < pair_layout::superblock::words; ++i)
             words[i] = load_big_endian<8>(bytes + pair_layout::superblock::offset_of(i));

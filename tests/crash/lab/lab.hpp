@@ -800,7 +800,7 @@ private:
     }
 
     static bool is_shared(std::uint64_t offset) {
-        return offset >= layout::shared_offset && offset < layout::records_offset;
+        return layout::is_shared(offset);
     }
     static std::uint64_t word_hash(std::uint64_t offset, const std::byte* at) {
         std::uint64_t word;
