@@ -243,7 +243,7 @@ TEST_CASE("the stamp of a file is what FORMAT_PAIRS.md says", "[format]") {
     { const kvs::Store<7> store(dir.file()); }
     std::uint64_t stamp = 0;
     std::memcpy(&stamp, kvs_test::contents_of(dir.file()).data() + shared::stamp, sizeof stamp);
-    CHECK(stamp == 0x4b56530100000000 + 65536 * sizeof(void*) + 2);
+    CHECK(stamp == 0x4b56530100000000 + 65536 * sizeof(void*) + 3);
 }
 
 TEMPLATE_TEST_CASE("a closed file of pairs is what FORMAT_PAIRS.md says, byte for byte read by a second reader",
