@@ -443,7 +443,7 @@ private:
             if (!deleted) covered += stored;
         }
         const std::uint32_t sum = image_.number(superblocks[0] + 12, 1) == 2 ? kvs_test::PairWalker::xxh3(covered)
-                                                                          : kvs_test::PairWalker::crc32c(covered);
+                                                                             : kvs_test::PairWalker::crc32c(covered);
         put_text(at, header + big_endian(sum, 4) + big_endian(count, 4) + stored);
         rewrites_ = true;
         std::string name = key;

@@ -28,7 +28,9 @@ public:
     std::function<void()> behind_store;
 
 private:
-    const std::byte* at(std::uint64_t offset) const { return bytes_.data() + (offset - pair_layout::superblocks_offset); }
+    const std::byte* at(std::uint64_t offset) const {
+        return bytes_.data() + (offset - pair_layout::superblocks_offset);
+    }
     std::vector<std::byte> bytes_ = std::vector<std::byte>(5 * pair_layout::page_bytes);
 };
 

@@ -43,7 +43,9 @@ public:
     constexpr std::uint64_t record() const noexcept { return bits_ >> 32; }
     /// As good as the key's hash for `VersionTable`.
     constexpr std::uint32_t version() const noexcept { return static_cast<std::uint32_t>(bits_ >> 8 & 0xff); }
-    constexpr bool has_length(unsigned length) const noexcept { return (bits_ & 31 << 3) == std::uint64_t{length} << 3; }
+    constexpr bool has_length(unsigned length) const noexcept {
+        return (bits_ & 31 << 3) == std::uint64_t{length} << 3;
+    }
     constexpr unsigned length() const noexcept { return static_cast<unsigned>(bits_ >> 3 & 31); }
     constexpr bool may_be(std::uint64_t quick_hash) const noexcept { return ((bits_ ^ quick_hash) & 7) == 0; }
     constexpr std::uint64_t tag() const noexcept { return bits_ & 7; }

@@ -799,9 +799,7 @@ private:
         return lengths;
     }
 
-    static bool is_shared(std::uint64_t offset) {
-        return layout::is_shared(offset);
-    }
+    static bool is_shared(std::uint64_t offset) { return layout::is_shared(offset); }
     static std::uint64_t word_hash(std::uint64_t offset, const std::byte* at) {
         std::uint64_t word;
         std::memcpy(&word, at, 8);
