@@ -119,7 +119,7 @@ public:
         // A key that is too long has the bytes of its beginning.
         if (key.problem() != errc{}) return false;
         const Hint hint = hints_.find(key.quick_hash());
-        if (!hint.has_length(static_cast<unsigned>(std::countr_zero(Bytes)))) return false;
+        if (layout::value_bytes(hint.length()) != Bytes) return false;
         const std::uint32_t noted = versions_.note(hint.version());
         if (Versions::is_busy(noted) || !is_right(hint, key)) return false;
         bits = region_.template load<Bytes>(value_offset(hint.record()));
