@@ -36,7 +36,7 @@ enum class errc {
                           ///< key length holds a NUL byte: NUL is the padding of both.
     type_mismatch,        ///< The key holds a value of another type that cannot be converted exactly.
     not_a_store,          ///< The file is not of this format; it was left untouched.
-    version_mismatch,     ///< The file is of a newer format version than this library reads.
+    version_mismatch,     ///< The file is of another format version than this library reads.
     policy_mismatch,      ///< The file was made by a store with other policies.
     key_length_mismatch,  ///< The file was made by a store with another key length.
     corrupt,              ///< The file is damaged where this operation had to read it.
@@ -66,7 +66,7 @@ constexpr ErrorText text_of(errc code) noexcept {
         case errc::not_text: return {"not_text", "the string is not text"};
         case errc::type_mismatch: return {"type_mismatch", "the value is of another type"};
         case errc::not_a_store: return {"not_a_store", "the file is not a store"};
-        case errc::version_mismatch: return {"version_mismatch", "the file is of a newer version"};
+        case errc::version_mismatch: return {"version_mismatch", "the file is of another format version"};
         case errc::policy_mismatch: return {"policy_mismatch", "the file was made with other policies"};
         case errc::key_length_mismatch: return {"key_length_mismatch", "the file was made with another key length"};
         case errc::corrupt: return {"corrupt", "the file is damaged"};

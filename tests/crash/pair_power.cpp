@@ -107,11 +107,11 @@ TEST_CASE("the power fails at any moment: one flush makes a write durable", "[pa
     effort.kills = true;
     effort.nest_one_in = 200;
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8lone", chosen_keys<8>(3, 1), effort);
-    every_sequence(lab, kvs_test::rounds(2, 3), lone_alphabet());
+    every_sequence(lab, kvs_test::is_long() ? 3 : 2, lone_alphabet());
     finish(lab);
     CHECK(lab.figures.one_flush > 100);
     Lab<kvs::Store<8, LabPlatform>> shared("8lone shared", chosen_keys<8>(3, 1), effort);
-    random_sequences(shared, kvs_test::rounds(20, 600), 20);
+    random_sequences(shared, kvs_test::is_long() ? 600 : 20, 20);
     finish(shared);
     CHECK(shared.figures.one_flush > 10);
 }

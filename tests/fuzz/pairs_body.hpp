@@ -214,7 +214,7 @@ inline constexpr unsigned pair_step_count = 22;
 class PairForger {
 public:
     // As in FORMAT_PAIRS.md; tests/unit/fuzz_pairs.cpp compares them with the library's.
-    static constexpr std::uint64_t superblocks[] = {266240, 278528, 270336, 282624};  // copies 0, 1, 0, 1
+    static constexpr std::uint64_t superblocks[] = {266240, 270336, 278528, 282624};  // copies 0, 1, 0, 1
     static constexpr std::uint64_t shared_area = 274432, counters = 275456, journal_room = 286720,
                                    records_start = 380928;
     static constexpr unsigned live_end_word = 2, durable_epoch_word = 3, records_word = 18, keys_word = 19,

@@ -218,6 +218,9 @@ TEST_CASE("a file of another format version is refused with both numbers", "[pai
         const std::string before = contents_of(path);
         expect_error(kvs::errc::version_mismatch, {path, wanted, "found " + std::to_string(int{version})},
                      [&] { Store s(path); });
+        std::error_code code;
+        const Store refused(path, {}, code);
+        CHECK(code.message().find("another format version") != std::string::npos);
         CHECK(contents_of(path) == before);
     }
 }

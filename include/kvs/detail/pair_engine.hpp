@@ -32,6 +32,7 @@
 #include <kvs/detail/durability.hpp>
 #include <kvs/detail/file.hpp>
 #include <kvs/detail/hints.hpp>
+#include <kvs/detail/index.hpp>
 #include <kvs/detail/journal.hpp>
 #include <kvs/detail/lookup.hpp>
 #include <kvs/detail/mapped_versions.hpp>
@@ -909,13 +910,8 @@ private:
 
     bool skip_empty_buckets(Position& position) const noexcept {
         if (position.record != 0) return true;
-        while (position.bucket < layout::bucket_count) {
-            const std::uint64_t slot = layout::slot_offset(position.bucket);
-            const bool pair = position.bucket % 2 == 0;
-            if (pair ? region_.template load<8>(slot) != 0 : region_.template load<4>(slot) != 0) return true;
-            position.bucket += pair ? 2 : 1;
-        }
-        return false;
+        position.bucket = next_used_bucket(region_, position.bucket);
+        return position.bucket < layout::bucket_count;
     }
 
     Presence next_in_bucket(Position& position, Item& item, Failure& failure) const {

@@ -2,8 +2,10 @@
 // FORMAT_PAIRS.md is the same for people; tests/unit/pair_format.cpp compares the two.
 //
 //   offset 0        header and index of the seed format (layout.hpp)
-//   offset 266240   four pages of 4 KiB: superblock copy 0, copy 1, the twin of copy 0, the twin of copy 1
-//   offset 282624   the shared area: memory of the processes that have the file open
+//   offset 266240   two pages of 4 KiB: superblock copy 0, copy 1
+//   offset 274432   the shared area, memory of the processes that have the file open: words and counters
+//   offset 278528   two pages: the twin of copy 0, the twin of copy 1
+//   offset 286720   the shared area: room for the journal
 //   offset 380928   records: check u32 | key[m] | type u8 | slot A | slot B | next u32
 //
 // All integers are big-endian but those of the shared area, which are the machine's own.
@@ -27,12 +29,12 @@ inline constexpr std::uint64_t superblocks_offset = (layout::records_offset + pa
 inline constexpr unsigned superblock_copies = 2;
 inline constexpr unsigned superblock_twins = 2;
 
-/// The words of the shared area lie between the copies. Each sync dirties both twins of one copy and these words; as
-/// neighbours the three pages go to the device in one piece, which makes a durable write a tenth quicker where a flush
-/// takes 0.1 ms.
-inline constexpr std::uint64_t shared_offset = superblocks_offset + superblock_twins * page_bytes;
+/// The first twins, the words of the shared area, the second twins. Twins are not neighbours, so that damage of two
+/// pages in a row leaves one of each copy. Each sync dirties both twins of one copy and the shared words: of either
+/// copy one twin is the neighbour of the words, and goes to the device in one piece with them.
+inline constexpr std::uint64_t shared_offset = superblocks_offset + superblock_copies * page_bytes;
 constexpr std::uint64_t superblock_offset(unsigned copy, unsigned twin) noexcept {
-    return superblocks_offset + (copy * (superblock_twins + 1) + twin) * page_bytes;
+    return superblocks_offset + (twin * (superblock_copies + 1) + copy) * page_bytes;
 }
 /// The pages of the superblock by number: the first twins, then the second ones.
 constexpr std::uint64_t superblock_page(unsigned page) noexcept {
@@ -118,7 +120,7 @@ inline constexpr std::uint64_t pending_any = 1;
 /// On the page of the words, so that a change of one value dirties one page here.
 inline constexpr std::uint64_t counters = shared_offset + 1024;  ///< u32[256]
 inline constexpr std::uint32_t counter_count = 256;              ///< as many as a `Hint` can tell apart
-inline constexpr std::uint64_t journal = superblock_offset(superblock_copies - 1, superblock_twins);
+inline constexpr std::uint64_t journal = superblock_offset(superblock_copies - 1, superblock_twins - 1) + page_bytes;
 /// Room for any change of one key: a key, a slot of 64 KiB, and some words.
 inline constexpr std::uint64_t journal_bytes = 23 * page_bytes;
 inline constexpr std::uint64_t end = journal + journal_bytes;

@@ -141,12 +141,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
     region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
     region_.publish_word(pair_shared::void_epoch, superblock.void_epoch);
     std::vector<std::uint64_t> torn;  // index slots
-    for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket) {
+    for (std::uint32_t bucket = next_used_bucket(region_, 0); bucket < layout::bucket_count;
+         bucket = next_used_bucket(region_, bucket + 1)) {
         const std::uint64_t slot = layout::slot_offset(bucket);
-        if (bucket % 2 == 0 && region_.template load<8>(slot) == 0) {
-            ++bucket;
-            continue;
-        }
         const unsigned length = geometry_.length_of_bucket(bucket);
         Chain walk = chain(bucket, length);
         for (;;) {

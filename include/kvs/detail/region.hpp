@@ -73,11 +73,23 @@ public:
         return bytes;
     }
 
+    /// The offset of the first word of 8 bytes that is not NUL, of those that lie from `begin` to `end`, which is some
+    /// words behind it; `end` if all are.
+    std::uint64_t find_nonzero(std::uint64_t begin, std::uint64_t end) const noexcept {
+        const auto word = [&](std::uint64_t number) { return Memory::load(base_ + begin + 8 * number, 8); };
+        for (; end - begin >= 64; begin += 64) {
+            const std::uint64_t front = (word(0) | word(1)) | (word(2) | word(3));  // none waits for all before it
+            const std::uint64_t back = (word(4) | word(5)) | (word(6) | word(7));
+            if ((front | back) != 0) break;
+        }
+        while (begin != end && word(0) == 0) begin += 8;
+        return begin;
+    }
+
     bool all_zero(std::uint64_t offset, std::size_t bytes) const noexcept {
-        const std::byte* at = base_ + offset;
-        for (; bytes >= 8; at += 8, bytes -= 8)
-            if (Memory::load(at, 8) != 0) return false;
-        return bytes == 0 || keep_first(Memory::load(at, bytes), bytes) == 0;
+        const std::uint64_t rest = offset + bytes / 8 * 8;
+        if (find_nonzero(offset, rest) != rest) return false;
+        return bytes % 8 == 0 || keep_first(Memory::load(base_ + rest, bytes % 8), bytes % 8) == 0;
     }
 
     /// Eight bytes at any offset, as a word in memory order.

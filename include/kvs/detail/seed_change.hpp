@@ -128,9 +128,9 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::clear() noexcept {
         const Guard<Mutex> one_writer(writers_);
         if (Failure failure = before_change()) return failure;
         const typename Versions::ChangeOfAll change(versions_);
-        for (std::uint32_t bucket = 0; bucket < layout::bucket_count; ++bucket)
-            if (region_.template load<4>(layout::slot_offset(bucket)) != 0)
-                region_.template publish<4>(layout::slot_offset(bucket), 0);
+        for (std::uint32_t bucket = next_used_bucket(region_, 0); bucket < layout::bucket_count;
+             bucket = next_used_bucket(region_, bucket + 1))
+            region_.template publish<4>(layout::slot_offset(bucket), 0);
         // All records are out of reach, and their space is free.
         const std::uint32_t clears = clears_.load(std::memory_order_relaxed);
         live_end_.store(layout::records_offset, std::memory_order_release);

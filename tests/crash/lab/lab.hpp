@@ -469,7 +469,7 @@ private:
     }
     static bool is_counter(const Event& event) {
         return event.kind == Event::Kind::store && event.bytes == 4 && event.offset >= layout::shared::counters &&
-               event.offset < layout::shared::journal;
+               event.offset < layout::shared::counters + 4 * layout::shared::counter_count;
     }
 
     /// True if it changed the file.
