@@ -406,6 +406,37 @@ TEST_CASE("superblocks: one good page of four is enough, none needs salvage", "[
     CHECK(store.verify().ok());
 }
 
+TEST_CASE("superblocks: 8 KiB lost in one place do not take the last sync with them", "[pairs][damage]") {
+    // With the twins of a copy side by side they did, and nobody was told: what was left was the sync before.
+    TempDir dir;
+    const std::string path = dir.file(), copy = dir.path() / "copy";
+    for (int syncs = 2; syncs < 4; ++syncs) {  // the newest superblock is copy 0 once, and copy 1 once
+        std::string whole;
+        {
+            Store store(path, manual);
+            for (int i = 1; i <= syncs; ++i) {
+                store.set("k", i);
+                store.set("k" + std::to_string(i), i);
+                store.sync();
+            }
+            whole = contents_of(path);
+        }
+        std::filesystem::remove(path);
+        for (std::uint64_t page = 0; page < 4; ++page) {
+            INFO("pages " << page << " and " << page + 1 << " after " << syncs << " syncs");
+            std::string damaged = whole;
+            damaged.replace(pair_layout::superblocks_offset + page * pair_layout::page_bytes,
+                            2 * pair_layout::page_bytes, 2 * pair_layout::page_bytes, '\0');
+            write_file(copy, damaged);  // another inode: nothing but the superblocks tells what is durable
+            Store store(copy, manual);
+            CHECK(store.get<int>("k") == syncs);
+            CHECK(store.get<int>("k" + std::to_string(syncs)) == syncs);
+            CHECK(store.size() == static_cast<std::uint64_t>(syncs) + 1);
+            CHECK(store.recovery().damaged_superblocks + store.recovery().mended_superblocks != 0);
+        }
+    }
+}
+
 TEST_CASE("a damaged header is replaced by what the superblock knows", "[pairs][damage]") {
     TempDir dir;
     const std::string path = dir.file();

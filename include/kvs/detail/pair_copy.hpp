@@ -45,7 +45,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& ta
     const std::uint64_t end = shared_word(pair_shared::live_end);
     const std::uint64_t readable = (std::min)(end, source.bytes);
     // The shared area is NUL: it is of those who have this file open, and they change it while they wait for the lock.
-    // The superblocks, of which one lies in between, come last.
+    // The superblocks come last, also those that lie in between.
     if (Failure failure = target.write_mapped(region_.data(), 0, (std::min)(readable, pair_layout::shared_offset)))
         return failure;
     static constexpr std::byte nothing[pair_layout::page_bytes] = {};
