@@ -85,7 +85,7 @@ public:
         for (unsigned page = 0; page < 4; ++page)
             ranges.emplace_back(layout::superblock_page(page), 8 * layout::superblock::words);
         ranges.emplace_back(layout::shared_offset, layout::shared::journal_place + 8 - layout::shared_offset);
-        ranges.emplace_back(layout::shared::journal, 256);
+        ranges.emplace_back(layout::shared::small_journal, 256);
         ranges.emplace_back(layout::records_offset, live_end_ - layout::records_offset);
         return ranges;
     }

@@ -215,8 +215,8 @@ class PairForger {
 public:
     // As in FORMAT_PAIRS.md; tests/unit/fuzz_pairs.cpp compares them with the library's.
     static constexpr std::uint64_t superblocks[] = {266240, 270336, 278528, 282624};  // copies 0, 1, 0, 1
-    static constexpr std::uint64_t shared_area = 274432, counters = 275456, journal_room = 286720,
-                                   records_start = 380928;
+    static constexpr std::uint64_t shared_area = 274432, counters = 275456, small_journal_room = 276480,
+                                   journal_room = 286720, records_start = 380928;
     static constexpr unsigned live_end_word = 2, durable_epoch_word = 3, records_word = 18, keys_word = 19,
                               journal_valid_word = 22, journal_words_word = 23, journal_place_word = 24,
                               shared_words = 25, failed_word = 12;
@@ -536,7 +536,7 @@ private:
     void journal(const Step& step) {
         const std::uint64_t places[] = {journal_room, durable_end_, (word(live_end_word) + 7) / 8 * 8,
                                         special(step.c, step.c >> 8)};
-        journal_place_ = places[step.a % 4];
+        journal_place_ = step.a % 16 == 8 ? small_journal_room : places[step.a % 4];
         journal_words_ = 0;
         word(journal_valid_word, 1);
         word(journal_words_word, (step.a & 4) != 0 ? special(step.b, step.c) : 0);

@@ -28,6 +28,7 @@ TEST_CASE("the fuzzer forges the shared area as the library lays it out", "[fuzz
     CHECK(word(Forger::journal_place_word) == shared::journal_place);
     CHECK(word(Forger::shared_words) == shared::journal_place + 8);
     CHECK(Forger::counters == shared::counters);
+    CHECK(Forger::small_journal_room == shared::small_journal);
     CHECK(Forger::journal_room == shared::journal);
     CHECK(Forger::records_start == kvs::detail::pair_layout::records_offset);
 }

@@ -152,7 +152,7 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     file("superblock copy 1, first twin", row(pair_layout::superblock_offset(1, 0), pair_layout::page_bytes));
     file("superblock copy 0, second twin", row(pair_layout::superblock_offset(0, 1), pair_layout::page_bytes));
     file("superblock copy 1, second twin", row(pair_layout::superblock_offset(1, 1), pair_layout::page_bytes));
-    file("shared area: words and counters", row(pair_layout::shared_offset, pair_layout::page_bytes));
+    file("shared area: words, counters and small room for the journal", row(pair_layout::shared_offset, pair_layout::page_bytes));
     file("shared area: room for the journal", row(shared::journal, shared::journal_bytes));
     file("records", std::to_string(pair_layout::records_offset) + " ");
 
@@ -206,6 +206,7 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     word("journal: its length in words", shared::journal_words, 8);
     word("journal: its offset", shared::journal_place, 8);
     word("version counters, 256 of 4 bytes", shared::counters, 4 * shared::counter_count);
+    word("small room for the journal", shared::small_journal, shared::small_journal_bytes);
     word("room for the journal", shared::journal, shared::journal_bytes);
 
     for (const auto& [what, where] : wanted) {

@@ -42,7 +42,10 @@ struct Meddled : kvs::detail::NativePlatform {
 
     static int read(File file, void* to, std::size_t bytes, std::uint64_t offset, std::size_t& done) noexcept {
         done = 0;
-        const bool is_journal = offset >= kvs::detail::pair_layout::shared::journal;
+        namespace shared = kvs::detail::pair_layout::shared;
+        const bool is_journal =
+            offset >= shared::journal ||
+            (offset >= shared::small_journal && offset < shared::small_journal + shared::small_journal_bytes);
         return fails && is_journal ? EIO : kvs::detail::NativePlatform::read(file, to, bytes, offset, done);
     }
     static int flush(File file) noexcept { return fails ? EIO : kvs::detail::NativePlatform::flush(file); }

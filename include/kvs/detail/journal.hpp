@@ -7,8 +7,10 @@
 // Only a killed process's journal is applied. After a power cut its pages are a mixture like all others, and it is left
 // alone: recovery does without.
 //
-// In the shared area lies room for any change of one key. A batch that needs more has its images behind the last
-// record, where nothing reaches them and the next record is written over them.
+// In the shared area lies room for any change of one key: for most of them on the page of the other shared words, which
+// every change dirties anyway, so that the device has no page more to write. What comes to need more moves to the
+// larger room before it counts. A batch that needs more than that has its images behind the last record, where nothing
+// reaches them and the next record is written over them.
 //
 // An image is a word (offset << 32 | bytes), then its bytes, filled up to whole words.
 #ifndef KVS_DETAIL_JOURNAL_HPP
@@ -29,6 +31,7 @@ namespace kvs::detail {
 template <class Region, class File>
 class Journal {
 public:
+    static constexpr std::uint64_t small_room = pair_layout::shared::small_journal_bytes / 8;
     static constexpr std::uint64_t room = pair_layout::shared::journal_bytes / 8;
 
     Journal(Region& region, const File& file) noexcept : region_(region), file_(file) {}
@@ -36,7 +39,7 @@ public:
     /// Begins an entry that is written to the shared area as it comes; it must fit.
     void begin() noexcept {
         words_ = 0;
-        place_ = pair_layout::shared::journal;
+        place_ = pair_layout::shared::small_journal;
         staged_ = false;
         by_calls_ = false;
         is_found_ = false;
@@ -70,7 +73,7 @@ public:
     /// Brings a staged entry to where a journal is: to the shared area if it fits, else to `behind`, where there must
     /// be space.
     void settle(std::uint64_t behind) noexcept {
-        if (words_ > room) place_ = behind;
+        if (words_ > small_room) place_ = words_ > room ? behind : pair_layout::shared::journal;
         region_.store(place_, reinterpret_cast<const std::byte*>(staging_.data()), 8 * words_);
     }
 
@@ -100,14 +103,14 @@ public:
         is_found_ = false;
     }
 
-    /// `begin`, `add`, `commit` and `apply` for one image of words that the caller has: the same stores in the same
-    /// order, but nothing is read back, which would wait for the stores.
+    /// `begin`, `add`, `commit` and `apply` for one image of a few words that the caller has: the same stores in the
+    /// same order, but nothing is read back, which would wait for the stores.
     void replace(std::uint64_t offset, const std::uint64_t* words, std::size_t count) noexcept {
         using namespace pair_layout;
         auto file = region_.mapped();
-        file.publish_word(shared::journal, offset << 32 | 8 * count);
-        for (std::size_t i = 0; i < count; ++i) file.publish_word(shared::journal + 8 + 8 * i, words[i]);
-        file.publish_word(shared::journal_place, shared::journal);
+        file.publish_word(shared::small_journal, offset << 32 | 8 * count);
+        for (std::size_t i = 0; i < count; ++i) file.publish_word(shared::small_journal + 8 + 8 * i, words[i]);
+        file.publish_word(shared::journal_place, shared::small_journal);
         file.publish_word(shared::journal_words, 1 + count);
         file.publish_word(shared::journal_valid, 1);
         for (std::size_t i = 0; i < count; ++i) file.publish_word(offset + 8 * i, words[i]);
@@ -131,7 +134,8 @@ public:
         by_calls_ = by_calls;
         window_words_ = 0;
         failure_ = {};
-        const bool inside = place_ == shared::journal && words_ <= room;
+        const bool inside =
+            (place_ == shared::small_journal && words_ <= small_room) || (place_ == shared::journal && words_ <= room);
         const bool behind =
             place_ >= records_offset && place_ % 8 == 0 && place_ <= file_bytes && words_ <= (file_bytes - place_) / 8;
         is_sound = inside || behind;
@@ -190,16 +194,23 @@ private:
                         Fact::of_bytes(place_ + 8 * number + total)};
     }
     void put(std::uint64_t word) {
-        if (staged_)
+        if (staged_) {
             staging_.push_back(word);
-        else
+        } else {
+            if (words_ == small_room && place_ == pair_layout::shared::small_journal) move_to_large_room();
             region_.publish_word(place_ + 8 * words_, word);
+        }
         ++words_;
+    }
+    void move_to_large_room() noexcept {
+        for (std::uint64_t i = 0; i < words_; ++i)
+            region_.publish_word(pair_layout::shared::journal + 8 * i, region_.load_word(place_ + 8 * i));
+        place_ = pair_layout::shared::journal;
     }
 
     Region& region_;
     const File& file_;
-    std::uint64_t place_ = pair_layout::shared::journal;
+    std::uint64_t place_ = pair_layout::shared::small_journal;
     std::uint64_t words_ = 0;
     bool staged_ = false;    // the entry is in `staging_`
     bool is_found_ = false;  // it is somebody else's, and not applied yet

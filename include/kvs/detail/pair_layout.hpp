@@ -3,7 +3,7 @@
 //
 //   offset 0        header and index of the seed format (layout.hpp)
 //   offset 266240   two pages of 4 KiB: superblock copy 0, copy 1
-//   offset 274432   the shared area, memory of the processes that have the file open: words and counters
+//   offset 274432   the shared area, memory of the processes that have the file open: words, counters, small journal
 //   offset 278528   two pages: the twin of copy 0, the twin of copy 1
 //   offset 286720   the shared area: room for the journal
 //   offset 380928   records: check u32 | key[m] | type u8 | slot A | slot B | next u32
@@ -120,15 +120,18 @@ inline constexpr std::uint64_t pending_any = 1;
 /// On the page of the words, so that a change of one value dirties one page here.
 inline constexpr std::uint64_t counters = shared_offset + 1024;  ///< u32[256]
 inline constexpr std::uint32_t counter_count = 256;              ///< as many as a `Hint` can tell apart
-inline constexpr std::uint64_t journal = superblock_offset(superblock_copies - 1, superblock_twins - 1) + page_bytes;
+/// Room for most changes of one key, on that page too.
+inline constexpr std::uint64_t small_journal = counters + 4 * counter_count;
+inline constexpr std::uint64_t small_journal_bytes = shared_offset + page_bytes - small_journal;
 /// Room for any change of one key: a key, a slot of 64 KiB, and some words.
+inline constexpr std::uint64_t journal = superblock_offset(superblock_copies - 1, superblock_twins - 1) + page_bytes;
 inline constexpr std::uint64_t journal_bytes = 23 * page_bytes;
 inline constexpr std::uint64_t end = journal + journal_bytes;
 }  // namespace shared
 
 inline constexpr std::uint64_t records_offset = shared::end;
 
-/// True of the words, the counters and the room for the journal.
+/// True of the words, the counters and the rooms for the journal.
 constexpr bool is_shared(std::uint64_t offset) noexcept {
     return (offset >= shared_offset && offset < shared_offset + page_bytes) ||
            (offset >= shared::journal && offset < shared::end);
@@ -237,6 +240,8 @@ inline constexpr unsigned most_owners = 255;
 
 static_assert(superblocks_offset == 266240);
 static_assert(shared_offset == 274432);
+static_assert(superblock_offset(1, 0) == shared_offset - page_bytes);
+static_assert(superblock_offset(0, 1) == shared_offset + page_bytes);
 static_assert(shared::journal == 286720);
 static_assert(records_offset == 380928);
 

@@ -98,7 +98,7 @@ bool PairEngine<KeyLen, Sharing, Form, Platform>::check_journal(Superblock& left
         if (offset == pair_shared::void_epoch) left.void_epoch = journal_.word(first);
     });
     const std::uint64_t end = left.durable_end;
-    const bool is_behind = journal_.place() != pair_shared::journal;
+    const bool is_behind = journal_.place() >= pair_layout::records_offset;
     if (!good || end > file_bytes_ || (is_behind && end > journal_.place())) return false;
     journal_.for_each([&](std::uint64_t offset, std::uint64_t bytes, std::uint64_t) {
         good = good && is_place_of_image(offset, bytes, end);
