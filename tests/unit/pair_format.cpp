@@ -152,7 +152,8 @@ TEST_CASE("FORMAT_PAIRS.md says what the constants say", "[format]") {
     file("superblock copy 1, first twin", row(pair_layout::superblock_offset(1, 0), pair_layout::page_bytes));
     file("superblock copy 0, second twin", row(pair_layout::superblock_offset(0, 1), pair_layout::page_bytes));
     file("superblock copy 1, second twin", row(pair_layout::superblock_offset(1, 1), pair_layout::page_bytes));
-    file("shared area: words, counters and small room for the journal", row(pair_layout::shared_offset, pair_layout::page_bytes));
+    file("shared area: words, counters and small room for the journal",
+         row(pair_layout::shared_offset, pair_layout::page_bytes));
     file("shared area: room for the journal", row(shared::journal, shared::journal_bytes));
     file("records", std::to_string(pair_layout::records_offset) + " ");
 
