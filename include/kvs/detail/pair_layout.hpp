@@ -121,7 +121,7 @@ inline constexpr std::uint64_t pending_any = 1;
 inline constexpr std::uint64_t counters = shared_offset + 1024;  ///< u32[256]
 inline constexpr std::uint32_t counter_count = 256;              ///< as many as a `Hint` can tell apart
 /// Room for most changes of one key, on that page too.
-inline constexpr std::uint64_t small_journal = counters + 4 * counter_count;
+inline constexpr std::uint64_t small_journal = counters + std::uint64_t{4} * counter_count;
 inline constexpr std::uint64_t small_journal_bytes = shared_offset + page_bytes - small_journal;
 /// Room for any change of one key: a key, a slot of 64 KiB, and some words.
 inline constexpr std::uint64_t journal = superblock_offset(superblock_copies - 1, superblock_twins - 1) + page_bytes;
