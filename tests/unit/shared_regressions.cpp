@@ -3,6 +3,8 @@
 #include <kvs/kvs.hpp>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +72,33 @@ struct Crowded : kvs::detail::NativePlatform {
     static int map_again(File file, std::size_t bytes, bool is_private, std::byte* base) noexcept {
         if (fails.exchange(false)) return ENOMEM;
         return kvs::detail::NativePlatform::map_again(file, bytes, is_private, base);
+    }
+};
+
+/// Does something at the first look at a page of a private mapping, in the middle of the operation that looks.
+struct Watched : kvs::detail::NativePlatform {
+    static inline std::byte* base = nullptr;  // of the last private mapping
+    static inline std::byte* page = nullptr;
+    static inline std::function<void()> at_first_look;
+    static constexpr std::size_t page_bytes = 4096;
+
+    static int map_private(File file, std::size_t bytes, std::byte*& mapped) noexcept {
+        const int error = kvs::detail::NativePlatform::map_private(file, bytes, mapped);
+        base = mapped;
+        return error;
+    }
+    /// For the page that an offset of the file lies in.
+    static void watch(std::uint64_t offset, std::function<void()> then) {
+        at_first_look = std::move(then);
+        page = base + offset / page_bytes * page_bytes;
+        struct sigaction action {};
+        action.sa_handler = [](int) {
+            ::mprotect(page, page_bytes, PROT_READ | PROT_WRITE);
+            std::exchange(at_first_look, nullptr)();
+        };
+        action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
+        ::sigaction(SIGSEGV, &action, nullptr);
+        ::mprotect(page, page_bytes, PROT_NONE);
     }
 };
 
@@ -241,11 +270,12 @@ TEST_CASE("what a read-only handle sees in a view that is over is not reported a
     };
     change(2);
     int reports = 0;
-    const kvs::Store<8> reader(path,
-                               {.mode = kvs::Mode::read_only, .on_damage = [&](const kvs::Damage&) { ++reports; }});
+    const kvs::Store<8, Watched> reader(
+        path, {.mode = kvs::Mode::read_only, .on_damage = [&](const kvs::Damage&) { ++reports; }});
     CHECK(reader.get<int>("key") == 2);
-    change(4);
+    Watched::watch(contents_of(path).find("key"), [&] { change(4); });
     CHECK(reader.value("key") == kvs::Value(4));
+    CHECK(Watched::at_first_look == nullptr);
     CHECK(reports == 0);
 }
 
