@@ -106,3 +106,20 @@ TEST_CASE("a copy of a seed store that was cut short says so", "[copy][regressio
     REQUIRE(::truncate(dir.file().c_str(), 262154) == 0);
     expect_error(kvs::errc::io_error, {"cut the file short"}, [&] { store.copy_to(dir.path() / "copy"); });
 }
+
+// A store whose header was damaged was copied with it. Without a record the copy was no store: with its first bytes NUL
+// it looked like one whose creation had not been finished. Found by the fuzz target.
+TEST_CASE("a copy of a store whose header is damaged has a right one", "[copy][damage]") {
+    for (const bool has_key : {false, true}) {
+        TempDir dir;
+        const std::string path = dir.file(), copy = dir.file("copy");
+        kvs::Store<16> store(path, {.sync = kvs::sync_manual});
+        if (has_key) store.set("k", 1);
+        kvs_test::change_file(path, 0, std::string(8, '\0'));
+        store.copy_to(copy);
+        const kvs::Store<16> other(copy, {.mode = kvs::Mode::open_existing});
+        CHECK_FALSE(other.recovery().damaged());
+        CHECK(other.size() == (has_key ? 1 : 0));
+        CHECK(other.verify().ok());
+    }
+}

@@ -33,8 +33,8 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_to(std::string_view pa
     return replacement.finish();
 }
 
-/// The bytes as they are, under superblocks that call them clean: everything in the copy is durable when it gets its
-/// name, what was not yet durable here included.
+/// The bytes as they are, under a header and superblocks that are right and call them clean: everything in the copy is
+/// durable when it gets its name, what was not yet durable here included.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& target) const {
     typename PlatformFile::Status source;
@@ -75,7 +75,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::write_copy(PlatformFile& ta
             if (Failure failure = target.write(bytes, sizeof bytes, pair_layout::superblock_offset(copy, twin)))
                 return failure;
     }
-    return {};
+    std::byte header[layout::header_bytes];
+    encode_header(header, geometry_.weights().header());
+    return target.write(header, sizeof header, 0);
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>

@@ -1029,6 +1029,7 @@ private:
     Failure read_place(const typename Platform::FileId& id) noexcept;
     void announce_opening() noexcept;
     Failure was_never_created(bool& answer);
+    static void encode_header(std::byte (&header)[layout::header_bytes], std::uint32_t weights) noexcept;
     Failure create(const Options& options);
     Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
     Failure check_fields(const Superblock& superblock) const noexcept;

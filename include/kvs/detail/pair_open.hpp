@@ -195,6 +195,15 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::was_never_created(bool& ans
     return {};
 }
 
+/// The first bytes of a file.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::encode_header(std::byte (&header)[layout::header_bytes],
+                                                                std::uint32_t weights) noexcept {
+    std::memcpy(header + layout::magic_offset, layout::magic, sizeof layout::magic);
+    store_big_endian<2>(header + layout::key_length_offset, KeyLen);
+    store_big_endian<4>(header + layout::weights_offset, weights);
+}
+
 /// [pair-creation]
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::create(const Options& options) {
@@ -207,9 +216,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::create(const Options& optio
     if (Failure failure = map()) return failure;
 
     std::byte header[layout::header_bytes];
-    std::memcpy(header + layout::magic_offset, layout::magic, sizeof layout::magic);
-    store_big_endian<2>(header + layout::key_length_offset, KeyLen);
-    store_big_endian<4>(header + layout::weights_offset, options.weights.header());
+    encode_header(header, options.weights.header());
     region_.store(8, header + 8, sizeof header - 8);
 
     Superblock superblock;
