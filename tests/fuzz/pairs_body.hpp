@@ -742,7 +742,8 @@ private:
         if (!compared || !plain_ || future_ || options_.verify == kvs::Verify::after_crash) return;
         ++PairFigures::compared;
         const Answers after = ask_all();
-        for (std::size_t i = 0; i < keys_.size(); ++i) KVS_PAIR_CHECK(before[i] == after[i]);
+        for (std::size_t i = 0; i < keys_.size(); ++i)
+            KVS_PAIR_CHECK(before[i] == after[i] || has_two_records(texts_[i]));
     }
     /// To the last completed sync, or to the whole of the one whose last flush failed: of a sync of one flush, all was
     /// stored by then.
@@ -873,7 +874,17 @@ private:
         KVS_PAIR_CHECK(!answer.datum || contains || !own_records_);
         const std::optional<kvs::Type> type = store_->type(key, error);
         (void)code_of(error);
-        KVS_PAIR_CHECK(!answer.datum || (type && *type == answer.datum->type) || !own_records_);
+        const bool fits = !answer.datum || (type && *type == answer.datum->type);
+        KVS_PAIR_CHECK(fits || !own_records_ || has_two_records(texts_[number]));
+    }
+    /// A header that was forged to be NUL is that of an empty slot. Was it a deletion's, because the key got a value of
+    /// another length, both are there, and either can answer.
+    bool has_two_records(const std::string& text) const {
+        std::error_code error;
+        std::size_t count = 0;
+        for (auto it = store_->begin(error); it != store_->end(); it.increment(error))
+            if (code_of(error) == kvs::errc{} && it->key() == text) ++count;
+        return !sound_ && count > 1;
     }
     void iterate() const {
         std::error_code error;
