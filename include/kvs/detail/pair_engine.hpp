@@ -1054,6 +1054,7 @@ private:
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);
     Failure salvage(Superblock& superblock);
+    void bury_superseded(Superblock& superblock);
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
     // pair_share.hpp

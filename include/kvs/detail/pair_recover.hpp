@@ -251,7 +251,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::finish_recovery(const Super
 }
 
 /// Both superblocks are gone: a state is made up from what the records say. D is the largest epoch of a whole slot, so
-/// that nothing is rolled back; what `clear` made void is back.
+/// that nothing is rolled back; what `clear` made void is back, but for keys that were set again.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock) {
     superblock.checksum_id = SlotSum::id;
@@ -280,9 +280,39 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superbl
             ++superblock.records;
         },
         [](std::uint32_t, const Chain&) {});
+    count_used_lengths();
+    bury_superseded(superblock);
     recovery_.salvaged = true;
     recovery_.damaged_superblocks = pair_layout::superblock_copies * pair_layout::superblock_twins;
     return {};
+}
+
+/// A key that was cleared and then set to a value of another length has both again: the older one is deleted, at an
+/// epoch above all others, which becomes D. It goes into the slot that does not count: cut short, salvage begins again.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded(Superblock& superblock) {
+    const std::uint64_t epoch = superblock.durable_epoch + 1;
+    if (epoch > pair_layout::last_epoch) return;
+    walk_all(
+        [&](std::uint32_t bucket, const Place& place) {
+            std::uint64_t words[KeyType::word_count];
+            load_key_words(place.record, words);
+            const View view = look(place, words);
+            std::string text;
+            if (view.state != View::State::live || view.damage || !load_key(words, bucket, place.length, text)) return;
+            const KeyType key{std::string_view(text)};
+            Survey where;
+            static_cast<void>(survey(key, key.hash(), any_length, where));  // of what a damaged chain hides, nothing
+            const bool has_newer = std::any_of(
+                where.elsewhere.begin(), where.elsewhere.begin() + static_cast<std::ptrdiff_t>(where.elsewhere_count),
+                [&](const Found& found) {
+                    return !found.view.damage && found.view.header.epoch() > view.header.epoch();
+                });
+            if (!has_newer) return;
+            store_idle(image_of(place, 1 - view.which, nullptr, words, epoch));
+            superblock.durable_epoch = epoch;
+        },
+        [](std::uint32_t, const Chain&) {});
 }
 
 }  // namespace kvs::detail
