@@ -742,8 +742,7 @@ private:
         if (!compared || !plain_ || future_ || options_.verify == kvs::Verify::after_crash) return;
         ++PairFigures::compared;
         const Answers after = ask_all();
-        for (std::size_t i = 0; i < keys_.size(); ++i)
-            KVS_PAIR_CHECK(before[i] == after[i] || has_two_records(texts_[i]));
+        for (std::size_t i = 0; i < keys_.size(); ++i) KVS_PAIR_CHECK(before[i] == after[i]);
     }
     /// To the last completed sync, or to the whole of the one whose last flush failed: of a sync of one flush, all was
     /// stored by then.
@@ -877,8 +876,8 @@ private:
         const bool fits = !answer.datum || (type && *type == answer.datum->type);
         KVS_PAIR_CHECK(fits || !own_records_ || has_two_records(texts_[number]));
     }
-    /// A header that was forged to be NUL is that of an empty slot. Was it a deletion's, because the key got a value of
-    /// another length, both are there, and either can answer.
+    /// A key with two records, of two lengths, can be answered by either: which one depends on the look-up before. To be
+    /// narrowed: corpus entry found_74 still has such keys when salvage has deleted the older values that it can.
     bool has_two_records(const std::string& text) const {
         std::error_code error;
         std::size_t count = 0;
