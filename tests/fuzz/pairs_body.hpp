@@ -876,8 +876,8 @@ private:
         const bool fits = !answer.datum || (type && *type == answer.datum->type);
         KVS_PAIR_CHECK(fits || !own_records_ || has_two_records(texts_[number]));
     }
-    /// A key with two records, of two lengths, can be answered by either: which one depends on the look-up before. To be
-    /// narrowed: corpus entry found_74 still has such keys when salvage has deleted the older values that it can.
+    /// A key with two records, of two lengths, can be answered by either: which one depends on the look-up before. To
+    /// be narrowed: corpus entry found_74 still has such keys when salvage has deleted the older values that it can.
     bool has_two_records(const std::string& text) const {
         std::error_code error;
         std::size_t count = 0;
