@@ -150,7 +150,7 @@ struct Options {
 
     /// A file both of whose superblocks are damaged is opened all the same, its state rebuilt from the records that can
     /// still be reached. What was written since the last sync may be among it, and what was erased or cleared may be
-    /// back; of a key that was set again since, only the newest value. Stores with `AbBackup` only.
+    /// back; of a key that was set again since it was cleared, only the newest value. Stores with `AbBackup` only.
     bool salvage = false;
 };
 

@@ -21,6 +21,7 @@ TEST_CASE("the fuzzer forges the shared area as the library lays it out", "[fuzz
     CHECK(word(Forger::live_end_word) == shared::live_end);
     CHECK(word(Forger::durable_epoch_word) == shared::durable_epoch);
     CHECK(word(Forger::failed_word) == shared::failed);
+    CHECK(word(Forger::void_epoch_word) == shared::void_epoch);
     CHECK(word(Forger::records_word) == shared::records);
     CHECK(word(Forger::keys_word) == shared::keys);
     CHECK(word(Forger::journal_valid_word) == shared::journal_valid);

@@ -444,6 +444,44 @@ TEST_CASE("salvage: of a key that was cleared and set again only the last value 
     look(Store(path, manual));
 }
 
+// The older value was kept where the newer one had a damaged slot beside it, or where the chain of a third length could
+// not be followed, before that of the newer value was.
+TEST_CASE("salvage: the last value of a key is the only one that is back, whatever else of it is damaged",
+          "[pairs][damage][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("k", 1);
+        store.set("another", true);
+        store.clear();
+        store.set("k", "the last one");
+    }
+    const std::string file = contents_of(path);
+    const std::uint64_t record = file.rfind("k", file.find("the last one"));
+    const unsigned length = static_cast<unsigned char>(file.at(record + Store::key_length)) & 0x1f;
+    const std::uint32_t without = kvs::detail::Geometry().bucket(kvs::Key<16>("k").hash(), 0);
+    SECTION("its other slot") { flip(path, record + pair_layout::slot_offset(Store::key_length, length, 1)); }
+    SECTION("the chain of a length that it never had") { flip(path, kvs::detail::layout::slot_offset(without)); }
+    for (unsigned page = 0; page < 4; ++page) flip(path, pair_layout::superblock_page(page) + 40);
+    kvs::Options options = manual;
+    options.salvage = true;
+    const auto is_last = [](const Store& store) {
+        CHECK(store.get<std::string>("k") == "the last one");
+        CHECK(store.type("k") == kvs::Type::ascii);
+        std::error_code error;
+        std::size_t values = 0;
+        for (auto it = store.begin(error); it != store.end(); it.increment(error))
+            if (!error && it->key() == "k") ++values;
+        CHECK(values == 1);
+    };
+    is_last(Store(path, options));
+    Store store(path, manual);
+    is_last(store);
+    (void)store.repair();
+    is_last(store);
+}
+
 TEST_CASE("superblocks: 8 KiB lost in one place do not take the last sync with them", "[pairs][damage]") {
     // With the twins of a copy side by side they did, and nobody was told: what was left was the sync before.
     TempDir dir;

@@ -1054,7 +1054,8 @@ private:
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);
     Failure salvage(Superblock& superblock);
-    void bury_superseded(Superblock& superblock);
+    void bury_superseded();
+    std::uint64_t newest_epoch_of(const KeyType& key) const noexcept;
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
     // pair_share.hpp

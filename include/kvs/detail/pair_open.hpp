@@ -107,7 +107,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
         if (Failure failure = file_.grow(file_bytes_, to)) return failure;
         file_bytes_ = to;
     }
-    if (!salvaged) Superblocks<Region>(region_).mend(recovery_.damaged_superblocks == 0);
+    Superblocks<Region>(region_).mend(recovery_.damaged_superblocks == 0);
     if (salvaged || failed || recovery_.lost_bytes != 0) {
         recovery_.outcome = Recovery::Outcome::power_loss;
         if (Failure failure = recover(superblock, failed)) return failure;

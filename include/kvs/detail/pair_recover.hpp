@@ -24,13 +24,19 @@
 // than a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its
 // usual way, checksum 0 first, could be the last thing that the device sees of the copy that counts), and all is
 // flushed before the other copy is written; the failed flag goes last.
+//
+// [salvage] Without a superblock a state is made up from the records, and older values of a key are deleted, which
+// recovery without salvage would not do again: so all of that is on the device before the first superblock is written.
+// The damaged ones lose their checksums with it, else the right word at the damaged place could bring one back.
 #ifndef KVS_DETAIL_PAIR_RECOVER_HPP
 #define KVS_DETAIL_PAIR_RECOVER_HPP
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <kvs/detail/pair_engine.hpp>
@@ -238,20 +244,20 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::finish_recovery(const Super
         if (Failure failure = flush()) return failure;
     }
     initialise_shared(found, found.generation, after_failure);
+    // What was mended, of the superblocks too, is on the device before one of them is written, whoever mended it.
+    if (Failure failure = flush()) return failure;
     if (!has_superblock) {
         superblocks.write(1, found);
         if (Failure failure = flush()) return failure;
     }
-    // What was mended of the superblocks is on the device before one of them is written, whoever mended it.
-    if (Failure failure = flush()) return failure;
     if (Failure failure = write_superblock(false, found.durable_epoch, found.durable_end)) return failure;
     if (after_failure) region_.publish_word(pair_shared::failed, 0);
     region_.publish_word(pair_shared::in_use, 1);
     return {};
 }
 
-/// Both superblocks are gone: a state is made up from what the records say. D is the largest epoch of a whole slot, so
-/// that nothing is rolled back; what `clear` made void is back, but for keys that were set again.
+/// [salvage] D is the largest epoch of a whole slot, so that nothing is rolled back; what `clear` made void is back,
+/// but for keys that were set again.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock) {
     superblock.checksum_id = SlotSum::id;
@@ -281,38 +287,51 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superbl
         },
         [](std::uint32_t, const Chain&) {});
     count_used_lengths();
-    bury_superseded(superblock);
+    bury_superseded();
     recovery_.salvaged = true;
     recovery_.damaged_superblocks = pair_layout::superblock_copies * pair_layout::superblock_twins;
     return {};
 }
 
-/// A key that was cleared and then set to a value of another length has both again: the older one is deleted, at an
-/// epoch above all others, which becomes D. It goes into the slot that does not count: cut short, salvage begins again.
+/// A key that was cleared and then set to a value of another length has both again: the older one is deleted, also if
+/// the newer one was erased since. At the epoch of the newer one, as a change of the length would have done it: so a
+/// salvage that begins again, cut short, tells it from what was erased. A deletion that was torn then is written again.
+/// Beside another damaged slot the older value stays, and so does the damage: who reads it knows from that to look for
+/// a newer one.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded(Superblock& superblock) {
-    const std::uint64_t epoch = superblock.durable_epoch + 1;
-    if (epoch > pair_layout::last_epoch) return;
+void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded() {
     walk_all(
         [&](std::uint32_t bucket, const Place& place) {
             std::uint64_t words[KeyType::word_count];
             load_key_words(place.record, words);
             const View view = look(place, words);
+            const unsigned which = 1 - view.which;
+            const SlotHeader other = header_at(slot_at(place, which));
+            const bool is_torn_deletion = other.is_good(slot_at(place, which)) && other.is_deleted();
             std::string text;
-            if (view.state != View::State::live || view.damage || !load_key(words, bucket, place.length, text)) return;
-            const KeyType key{std::string_view(text)};
-            Survey where;
-            static_cast<void>(survey(key, key.hash(), any_length, where));  // of what a damaged chain hides, nothing
-            const bool has_newer = std::any_of(
-                where.elsewhere.begin(), where.elsewhere.begin() + static_cast<std::ptrdiff_t>(where.elsewhere_count),
-                [&](const Found& found) {
-                    return !found.view.damage && found.view.header.epoch() > view.header.epoch();
-                });
-            if (!has_newer) return;
-            store_idle(image_of(place, 1 - view.which, nullptr, words, epoch));
-            superblock.durable_epoch = epoch;
+            if (view.state != View::State::live || (view.damage && !is_torn_deletion) ||
+                !load_key(words, bucket, place.length, text))
+                return;
+            const std::uint64_t epoch = newest_epoch_of(KeyType{std::string_view(text)});
+            if (epoch > view.header.epoch()) store_idle(image_of(place, which, nullptr, words, epoch));
         },
         [](std::uint32_t, const Chain&) {});
+}
+
+/// The largest epoch of a value or a deletion of the key that can be reached.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::newest_epoch_of(const KeyType& key) const noexcept {
+    std::uint64_t newest = 0;
+    for (std::uint32_t rest = used_lengths(); rest != 0; rest &= rest - 1) {
+        const auto length = static_cast<unsigned>(std::countr_zero(rest));
+        Chain walk = chain(geometry_.bucket(key.hash(), length), length);
+        while (walk.next()) {
+            if (!region_.template equal<KeyLen>(walk.record(), key.words())) continue;
+            const View view = look(Place{walk.record(), length}, key.words());
+            if (view.state != View::State::damaged) newest = (std::max)(newest, view.header.epoch());
+        }
+    }
+    return newest;
 }
 
 }  // namespace kvs::detail

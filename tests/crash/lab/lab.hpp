@@ -171,8 +171,9 @@ struct Effort {
     bool power = true;
     std::size_t coarsest = 0;  ///< of `unit_sizes`: the first and the last that are mixed
     std::size_t finest = unit_sizes.size() - 1;
-    bool sync_each = false;  ///< every acknowledged operation is on the device
-    bool survivor = false;   ///< another handle has the file open and goes on; kills only
+    bool sync_each = false;          ///< every acknowledged operation is on the device
+    bool survivor = false;           ///< another handle has the file open and goes on; kills only
+    std::uint64_t damaged_byte = 0;  ///< of each page of the superblocks, from the beginning: salvage; 0 = none
 };
 
 inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
@@ -238,7 +239,11 @@ public:
             timeline.events.clear();
             timeline.history.states = {timeline.history.states.back()};
         }
-        timeline.base = std::make_shared<Content>(d.store_file().content());
+        Content content = d.store_file().content();
+        if (effort.damaged_byte != 0)
+            for (unsigned page = 0; page < layout::superblock_copies * layout::superblock_twins; ++page)
+                content.bytes[layout::superblock_page(page) + effort.damaged_byte] ^= std::byte{1};
+        timeline.base = std::make_shared<Content>(std::move(content));
         timeline.boot = 2;
         return timeline;
     }
@@ -268,6 +273,7 @@ private:
         kvs::Options options;
         options.mode = mode;
         options.sync = effort.sync_each ? kvs::sync_each : kvs::sync_manual;
+        options.salvage = effort.damaged_byte != 0;
         return options;
     }
 
@@ -945,7 +951,8 @@ private:
                 kvs::Options how = options();
                 how.weights = weights_;
                 Store store("store", how);
-                if (store.recovery().damaged()) return "damage is reported where none is: " + text_of(store.recovery());
+                if (is_damage(store.recovery()))
+                    return "damage is reported where none is: " + text_of(store.recovery());
                 found = read(store, *one.history);
                 if (!find_state(one, found, state))
                     return "the store holds " + text_of(found) + ", allowed is " + text_of_range(one) + "; found " +
@@ -977,6 +984,15 @@ private:
             return std::string("an exception: ") + error.what();
         }
         return {};
+    }
+
+    /// Of superblocks that the test damaged nothing is said.
+    bool is_damage(kvs::Recovery recovery) const {
+        if (effort.damaged_byte != 0) {
+            recovery.salvaged = false;
+            recovery.damaged_superblocks = 0;
+        }
+        return recovery.damaged();
     }
 
     // ---- survivors -------------------------------------------------------------------------------------------------
@@ -1059,7 +1075,7 @@ private:
             const Store store("store", options(kvs::Mode::read_only), error);
             if (error == kvs::errc::not_a_store || error == kvs::errc::not_found) return {};  // never created
             if (error) return "opened read-only: " + error.message();
-            if (store.recovery().damaged()) return "damage is reported read-only: " + text_of(store.recovery());
+            if (is_damage(store.recovery())) return "damage is reported read-only: " + text_of(store.recovery());
             State found{};
             for (std::size_t i = 0; i < keys_.size(); ++i) {
                 const std::optional<kvs::Value> value = store.value(keys_[i]);
@@ -1112,7 +1128,7 @@ private:
             walked[key] = number_of(entry.value());
         }
         if (walked != found) return "iteration yields " + text_of(walked) + " with " + text_of(found);
-        const kvs::Report report = store.verify();
+        const kvs::Report report = effort.damaged_byte != 0 ? store.repair() : store.verify();
         if (!report.ok())
             return "verify: " + report.problems.front().text + " at " + std::to_string(report.problems.front().offset);
         return {};
