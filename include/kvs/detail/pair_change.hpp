@@ -455,24 +455,34 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_locked(const KeyType& k
     return {};
 }
 
-/// One journal entry for all operations. They are put into the order of their buckets, so that several new records of
-/// one chain come one after the other: only the last link and the records taken over have to be kept in mind.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation>& operations, std::size_t& failed) {
-    if (is_foreign_process()) return forked();
-    if (read_only_) return opened_read_only();
-    struct Step {
-        const Operation* operation;
-        std::uint32_t hash;
-        unsigned length;
-        std::uint32_t bucket;
-    };
-    std::vector<Step> steps;
+struct PairEngine<KeyLen, Sharing, Form, Platform>::BatchStep {
+    const Operation* operation;
+    std::uint32_t hash;
+    unsigned length;       ///< of the value; `any_length` of an erasure
+    std::uint32_t bucket;  ///< 0 of an erasure
+};
+
+/// What the steps so far make of the counts, and of the chain of the bucket that they have come to.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+struct PairEngine<KeyLen, Sharing, Form, Platform>::BatchProgress {
+    std::uint64_t live_end;
+    std::uint64_t records;
+    std::uint64_t keys;
+    std::uint32_t bucket = layout::bucket_count;
+    std::uint64_t last_link = 0;
+    std::vector<std::uint64_t> taken{};  ///< records that have a new value, of this key or another
+};
+
+/// The operations in the order of their buckets; of those on one key only the last one.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::plan(const std::vector<Operation>& operations,
+                                                          std::vector<BatchStep>& steps, std::size_t& failed) const {
     steps.reserve(operations.size());
     for (const Operation& operation : operations) {
         failed = steps.size();
         if (operation.key.problem() != errc{}) return operation.key.failure();
-        Step step{&operation, operation.key.hash(), any_length, 0};
+        BatchStep step{&operation, operation.key.hash(), any_length, 0};
         if (!operation.erases) {
             if (Failure failure = choose_length(operation.value, step.length)) return failure;
             step.bucket = geometry_.bucket(step.hash, step.length);
@@ -480,75 +490,42 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation
         steps.push_back(step);
     }
     failed = operations.size();
-    // Of the operations on a key only the last one stays.
-    const auto by_key = [](const Step& a, const Step& b) {
+    const auto by_key = [](const BatchStep& a, const BatchStep& b) {
         if (a.hash != b.hash) return a.hash < b.hash;
         const int order = std::memcmp(a.operation->key.padded(), b.operation->key.padded(), KeyLen);
         return order != 0 ? order < 0 : a.operation > b.operation;
     };
     std::sort(steps.begin(), steps.end(), by_key);
-    const auto same_key = [](const Step& a, const Step& b) { return a.operation->key == b.operation->key; };
+    const auto same_key = [](const BatchStep& a, const BatchStep& b) { return a.operation->key == b.operation->key; };
     steps.erase(std::unique(steps.begin(), steps.end(), same_key), steps.end());
-    std::sort(steps.begin(), steps.end(),
-              [&](const Step& a, const Step& b) { return a.bucket != b.bucket ? a.bucket < b.bucket : by_key(a, b); });
+    std::sort(steps.begin(), steps.end(), [&](const BatchStep& a, const BatchStep& b) {
+        return a.bucket != b.bucket ? a.bucket < b.bucket : by_key(a, b);
+    });
+    return {};
+}
+
+/// One journal entry for all operations. They come in the order of their buckets, so that several new records of one
+/// chain come one after the other: only the last link and the records taken over have to be kept in mind.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(const std::vector<Operation>& operations,
+                                                           std::size_t& failed) {
+    if (is_foreign_process()) return forked();
+    if (read_only_) return opened_read_only();
+    std::vector<BatchStep> steps;
+    if (Failure failure = plan(operations, steps, failed)) return failure;
     {
         const Guard<WriterLock> one_writer(writers_);
         if (Failure failure = before_change()) return failure;
         journal_.begin_staged();
-        std::uint64_t live_end = shared_word(pair_shared::live_end);
-        std::uint64_t records = shared_word(pair_shared::records);
-        std::uint64_t keys = shared_word(pair_shared::keys);
-        std::uint32_t bucket = layout::bucket_count;
-        std::uint64_t last_link = 0;
-        std::vector<std::uint64_t> taken;
-        for (const Step& step : steps) {
-            const KeyType& key = step.operation->key;
-            Survey where;
-            if (Failure failure = survey(key, step.hash, step.length, where)) return failure;
-            for (std::size_t i = 0; i < where.elsewhere_count; ++i)
-                add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
-            keys = count_keys(keys, 0, where.elsewhere_count, records);
-            if (step.operation->erases) continue;
-            if (step.bucket != bucket) {
-                bucket = step.bucket;
-                last_link = where.link;
-                taken.clear();
-            }
-            const auto is_taken = [&](const Found& found) {
-                return std::find(taken.begin(), taken.end(), found.place.record) != taken.end();
-            };
-            const bool has_live = where.live.place.record != 0;
-            Found target = has_live ? where.live : where.own;
-            bool takes_over = false;
-            if (target.place.record == 0 || is_taken(target)) {
-                target = is_taken(where.free) ? Found{} : where.free;
-                takes_over = target.place.record != 0;
-            }
-            Place place = target.place;
-            if (place.record == 0) {
-                place = {pair_layout::next_record(live_end, KeyLen), step.length};
-                if (Failure failure = store_record(key, step.operation->value, place, last_link, bucket))
-                    return failure;
-                use_length(step.length);
-                journal_.add_link(last_link, place.record);
-                last_link = place.record + pair_layout::link_offset(KeyLen, place.length);
-                live_end = place.record + pair_layout::record_bytes(KeyLen, place.length);
-                ++records;
-            } else {
-                unsigned which = 0;
-                may_overwrite(target.view, which);
-                if (takes_over) journal_.add(place.record, key.padded(), KeyLen);
-                if (target.view.state == View::State::damaged) journal_.add_word(slot_at(place, 1 - which), 0);
-                add_slot(image_of(place, which, &step.operation->value, key.words(), next_epoch()));
-                taken.push_back(place.record);
-            }
-            keys = count_keys(keys, has_live ? 0 : 1, 0, records);
-        }
+        BatchProgress batch{shared_word(pair_shared::live_end), shared_word(pair_shared::records),
+                            shared_word(pair_shared::keys)};
+        for (const BatchStep& step : steps)
+            if (Failure failure = add_step(step, batch)) return failure;
         if (journal_.is_empty()) return {};
-        journal_.add_word(pair_shared::live_end, live_end);
-        journal_.add_word(pair_shared::records, records);
-        journal_.add_word(pair_shared::keys, keys);
-        const std::uint64_t behind = pair_layout::padded(live_end);
+        journal_.add_word(pair_shared::live_end, batch.live_end);
+        journal_.add_word(pair_shared::records, batch.records);
+        journal_.add_word(pair_shared::keys, batch.keys);
+        const std::uint64_t behind = pair_layout::padded(batch.live_end);
         if (Failure failure = ensure_space(behind + journal_.bytes())) return failure;
         journal_.settle(behind);
         {
@@ -558,6 +535,53 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(std::vector<Operation
         }
     }
     return durability_.after_write();
+}
+
+/// Adds to the journal's entry what one operation changes. A new record is stored at once, where nothing leads to it.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::add_step(const BatchStep& step, BatchProgress& batch) {
+    const KeyType& key = step.operation->key;
+    Survey where;
+    if (Failure failure = survey(key, step.hash, step.length, where)) return failure;
+    for (std::size_t i = 0; i < where.elsewhere_count; ++i)
+        add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
+    batch.keys = count_keys(batch.keys, 0, where.elsewhere_count, batch.records);
+    if (step.operation->erases) return {};
+    if (step.bucket != batch.bucket) {
+        batch.bucket = step.bucket;
+        batch.last_link = where.link;
+        batch.taken.clear();
+    }
+    const auto is_taken = [&](const Found& found) {
+        return std::find(batch.taken.begin(), batch.taken.end(), found.place.record) != batch.taken.end();
+    };
+    const bool has_live = where.live.place.record != 0;
+    Found target = has_live ? where.live : where.own;
+    bool takes_over = false;
+    if (target.place.record == 0 || is_taken(target)) {
+        target = is_taken(where.free) ? Found{} : where.free;
+        takes_over = target.place.record != 0;
+    }
+    Place place = target.place;
+    if (place.record == 0) {
+        place = {pair_layout::next_record(batch.live_end, KeyLen), step.length};
+        if (Failure failure = store_record(key, step.operation->value, place, batch.last_link, batch.bucket))
+            return failure;
+        use_length(step.length);
+        journal_.add_link(batch.last_link, place.record);
+        batch.last_link = place.record + pair_layout::link_offset(KeyLen, place.length);
+        batch.live_end = place.record + pair_layout::record_bytes(KeyLen, place.length);
+        ++batch.records;
+    } else {
+        unsigned which = 0;
+        may_overwrite(target.view, which);
+        if (takes_over) journal_.add(place.record, key.padded(), KeyLen);
+        if (target.view.state == View::State::damaged) journal_.add_word(slot_at(place, 1 - which), 0);
+        add_slot(image_of(place, which, &step.operation->value, key.words(), next_epoch()));
+        batch.taken.push_back(place.record);
+    }
+    batch.keys = count_keys(batch.keys, has_live ? 0 : 1, 0, batch.records);
+    return {};
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>

@@ -383,7 +383,7 @@ public:
     };
     /// All or nothing. The last operation on a key is the one that counts. `failed` is set to the one that cannot be
     /// done, if that is why nothing was. May throw when memory runs out; nothing has changed then.
-    Failure apply(std::vector<Operation>& operations, std::size_t& failed);
+    Failure apply(const std::vector<Operation>& operations, std::size_t& failed);
 
 private:
     static constexpr unsigned index_id =
@@ -961,6 +961,8 @@ private:
 
     struct Survey;
     struct SlotImage;
+    struct BatchStep;
+    struct BatchProgress;
 
     std::uint64_t next_epoch() const noexcept { return shared_word(pair_shared::durable_epoch) + 1; }
     /// D after the next sync. Behind the last epoch nothing can be written, so there nothing is lost.
@@ -993,6 +995,8 @@ private:
     Failure store_record(const KeyType& key, const Encoded& value, const Place& place, std::uint64_t link,
                          std::uint32_t bucket) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
+    Failure plan(const std::vector<Operation>& operations, std::vector<BatchStep>& steps, std::size_t& failed) const;
+    Failure add_step(const BatchStep& step, BatchProgress& batch);
     bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
     void replace(const SlotImage& image) noexcept;
     void name_lone(const SlotImage& image) noexcept;

@@ -268,7 +268,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superbl
     superblock.durable_epoch = pair_layout::first_epoch;
     superblock.durable_end = pair_layout::records_offset;
     region_.publish_word(pair_shared::live_end, file_bytes_);
-    region_.publish_word(pair_shared::durable_epoch, pair_layout::last_epoch);
+    region_.publish_word(pair_shared::durable_epoch, pair_layout::last_epoch - 1);  // slots may be of the one above D
     region_.publish_word(pair_shared::void_epoch, 0);
     walk_all(
         [&](std::uint32_t, const Place& place) {
