@@ -51,11 +51,9 @@ void salvage_all(Lab<Store>& lab) {
     try {
         const Ops both{set(0, 0), set(1, 1), clear, set(0, 1), set(1, 0)};
         const Ops twice{set(0, 0), set(1, 0), clear, set(0, 1), set(1, 0), clear, set(0, 2), set(1, 3)};
-        const Ops erased{set(0, 0), set(1, 1), clear, set(0, 1), set(1, 0), erase(0)};
         lab.all_of("empty", lab.prepare({}), {});
         lab.all_of("plain", lab.prepare({set(0, 0), set(1, 1), sync, erase(1), set(2, 0), set(0, 1)}), {});
         lab.all_of("both", lab.prepare(both), {});
-        lab.all_of("erased", lab.prepare(erased), {});
         lab.all_of("twice", lab.prepare(twice), {});
         lab.all_of("twice", lab.prepare(twice), {set(0, 0), sync, erase(0), clear, set(1, 1)});
         const std::uint64_t count = kvs_test::rounds(10, 300);

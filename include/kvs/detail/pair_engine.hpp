@@ -1035,7 +1035,7 @@ private:
     Failure was_never_created(bool& answer);
     static void encode_header(std::byte (&header)[layout::header_bytes], std::uint32_t weights) noexcept;
     Failure create(const Options& options);
-    Failure check_identity(const Options& options, Superblock& superblock, bool& salvaged);
+    Failure check_identity(const Options& options, Superblock& superblock);
     Failure check_fields(const Superblock& superblock) const noexcept;
     Failure set_geometry(std::uint32_t weights) noexcept;
     Failure take_owner_byte() noexcept;
@@ -1057,9 +1057,10 @@ private:
     bool apply_journal() noexcept;
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);
-    Failure salvage(Superblock& superblock);
-    void bury_superseded();
-    std::uint64_t newest_epoch_of(const KeyType& key) const noexcept;
+    Failure flush_all_pages(std::uint64_t end) noexcept;
+    Failure salvage(Superblock& superblock, bool after_failure);
+    void bury_superseded(Superblock& superblock);
+    bool has_newer(const KeyType& key, const Place& place, const View& view) const noexcept;
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
     // pair_share.hpp

@@ -85,13 +85,13 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
     if (std::exchange(created, false) && options.mode == Mode::create_new)
         return {errc::already_exists, "somebody else created the file just now"};
     Superblock superblock;
-    bool salvaged = false;
-    if (Failure failure = check_identity(options, superblock, salvaged)) return failure;
+    if (Failure failure = check_identity(options, superblock)) return failure;
     if (superblock.durable_end > file_bytes_) recovery_.lost_bytes = superblock.durable_end - file_bytes_;
-    const bool same_place = is_same_place(superblock.place, place_) && has_stamp();
-    const bool failed = !salvaged && same_place && shared_word(pair_shared::failed) != 0;
+    // Of a salvaged file nobody knows: it may be.
+    const bool same_place = has_stamp() && (recovery_.salvaged || is_same_place(superblock.place, place_));
+    const bool failed = same_place && shared_word(pair_shared::failed) != 0;
     // The last of the checks: what is refused is left as it was.
-    if (same_place && !salvaged && !failed && !superblock.clean && recovery_.lost_bytes == 0)
+    if (same_place && !recovery_.salvaged && !failed && !superblock.clean && recovery_.lost_bytes == 0)
         if (Failure failure = check_left(superblock)) return failure;
     announce_opening();
     // Also on a file system in memory, where even a look at a hole takes space.
@@ -108,7 +108,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
         file_bytes_ = to;
     }
     Superblocks<Region>(region_).mend(recovery_.damaged_superblocks == 0);
-    if (salvaged || failed || recovery_.lost_bytes != 0) {
+    if (recovery_.salvaged)
+        if (Failure failure = salvage(superblock, failed)) return failure;
+    if (recovery_.salvaged || failed || recovery_.lost_bytes != 0) {
         recovery_.outcome = Recovery::Outcome::power_loss;
         if (Failure failure = recover(superblock, failed)) return failure;
     } else if (superblock.clean) {
@@ -246,8 +248,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::create(const Options& optio
 
 /// What kind of file it is; refuses what is another's, by name.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Options& options, Superblock& superblock,
-                                                                    bool& salvaged) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Options& options, Superblock& superblock) {
     std::byte header[layout::header_bytes] = {};
     std::size_t bytes = 0;
     if (Failure failure = file_.read(header, sizeof header, 0, bytes)) return failure;
@@ -280,10 +281,10 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
                     {}};
         if (!has_magic || key_length != KeyLen)
             return {errc::corrupt, "the superblocks and the header are damaged: nothing tells what the file holds"};
-        salvaged = true;
         superblock.weights = weights;
-        if (Failure failure = set_geometry(weights)) return failure;
-        return salvage(superblock);
+        recovery_.salvaged = true;
+        recovery_.damaged_superblocks = pair_layout::superblock_copies * pair_layout::superblock_twins;
+        return set_geometry(weights);
     }
     if (superblock.version != pair_layout::format_version)
         return {errc::version_mismatch,

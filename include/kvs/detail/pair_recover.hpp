@@ -164,7 +164,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
             if (!walk.damaged()) break;
             const std::uint64_t target = walk.target();
             const bool half = (target >> 16) == 0 || (target & 0xffff) == 0;
-            if (target >= end)
+            if (target >= end && !recovery_.salvaged)
                 region_.template publish<4>(link, 0);
             else if (link == slot && half)
                 torn.push_back(slot);
@@ -179,10 +179,12 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
         else
             ++recovery_.damaged_chains;
     }
+    if (superblock.records > found.records) recovery_.lost_records = superblock.records - found.records;
+    // As long as a chain cannot be followed, its records are missing, or the next recovery would take it for torn.
+    if (recovery_.damaged_chains != 0) found.records = (std::max)(found.records, superblock.records);
     // Forged records can overlap, and be more than a file has room for.
     found.records = (std::min)(found.records, most_records(found.durable_end));
     found.keys = (std::min)(found.keys, found.records);
-    if (superblock.records > found.records) recovery_.lost_records = superblock.records - found.records;
     return finish_recovery(found, after_failure);
 }
 
@@ -238,11 +240,8 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::finish_recovery(const Super
     Superblock counting;
     unsigned copy = 0;
     const bool has_superblock = superblocks.read_counting(counting, copy);
-    if (after_failure && !read_only_) {
-        for (std::uint64_t page = 0; page < found.durable_end; page += pair_layout::page_bytes)
-            region_.template publish<1>(page, region_.template load<1>(page));
-        if (Failure failure = flush()) return failure;
-    }
+    if (after_failure)
+        if (Failure failure = flush_all_pages(found.durable_end)) return failure;
     initialise_shared(found, found.generation, after_failure);
     // What was mended, of the superblocks too, is on the device before one of them is written, whoever mended it.
     if (Failure failure = flush()) return failure;
@@ -256,20 +255,31 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::finish_recovery(const Super
     return {};
 }
 
-/// [salvage] D is the largest epoch of a whole slot, so that nothing is rolled back; what `clear` made void is back,
-/// but for keys that were set again.
+/// [failed]
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::flush_all_pages(std::uint64_t end) noexcept {
+    if (read_only_) return {};
+    for (std::uint64_t page = 0; page < end; page += pair_layout::page_bytes)
+        region_.template publish<1>(page, region_.template load<1>(page));
+    return flush();
+}
+
+/// [salvage] Makes up what a superblock would say, so that nothing is rolled back: D is the largest epoch of a whole
+/// slot, and of damaged ones right above it. What `clear` made void is back, but for keys that were set again. If a
+/// chain cannot be followed, all of the file may be records: none is written over.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock, bool after_failure) {
     superblock.checksum_id = SlotSum::id;
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;
     superblock.generation = 1;
-    announce_opening();
     superblock.durable_epoch = pair_layout::first_epoch;
     superblock.durable_end = pair_layout::records_offset;
     region_.publish_word(pair_shared::live_end, file_bytes_);
     region_.publish_word(pair_shared::durable_epoch, pair_layout::last_epoch - 1);  // slots may be of the one above D
     region_.publish_word(pair_shared::void_epoch, 0);
+    bool is_whole = true;
+    std::vector<std::uint64_t> damaged_epochs;
     walk_all(
         [&](std::uint32_t, const Place& place) {
             std::uint64_t key[KeyType::word_count];
@@ -277,29 +287,37 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superbl
             for (unsigned which = 0; which < 2; ++which) {
                 const SlotHeader header = header_at(slot_at(place, which));
                 if (header.is_empty() || !header.is_good(slot_at(place, which)) ||
-                    header.epoch() > pair_layout::last_epoch || !is_intact(place, which, header, key))
+                    header.epoch() > pair_layout::last_epoch)
                     continue;
-                superblock.durable_epoch = (std::max)(superblock.durable_epoch, header.epoch());
+                if (is_intact(place, which, header, key))
+                    superblock.durable_epoch = (std::max)(superblock.durable_epoch, header.epoch());
+                else
+                    damaged_epochs.push_back(header.epoch());
             }
             superblock.durable_end =
                 (std::max)(superblock.durable_end, place.record + pair_layout::record_bytes(KeyLen, place.length));
             ++superblock.records;
         },
-        [](std::uint32_t, const Chain&) {});
+        [&](std::uint32_t, const Chain&) {
+            is_whole = false;
+            ++superblock.records;  // at least
+        });
+    if (!is_whole) superblock.durable_end = file_bytes_;
     count_used_lengths();
-    bury_superseded();
-    recovery_.salvaged = true;
-    recovery_.damaged_superblocks = pair_layout::superblock_copies * pair_layout::superblock_twins;
+    // What the older values are deleted for is on the device before they are.
+    if (Failure failure = after_failure ? flush_all_pages(file_bytes_) : flush()) return failure;
+    bury_superseded(superblock);
+    std::sort(damaged_epochs.begin(), damaged_epochs.end());
+    for (const std::uint64_t epoch : damaged_epochs)
+        if (epoch == superblock.durable_epoch + 1) superblock.durable_epoch = epoch;
     return {};
 }
 
-/// A key that was cleared and then set to a value of another length has both again: the older one is deleted, also if
-/// the newer one was erased since. At the epoch of the newer one, as a change of the length would have done it: so a
-/// salvage that begins again, cut short, tells it from what was erased. A deletion that was torn then is written again.
-/// Beside another damaged slot the older value stays, and so does the damage: who reads it knows from that to look for
-/// a newer one.
+/// A key that was cleared and then set to a value of another length has both again: the older one is deleted, so that a
+/// salvage that begins again, cut short, finds it so. A deletion that was torn then is written again. Beside another
+/// damaged slot the older value stays, and so does the damage: who reads it knows from that to look for a newer one.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded() {
+void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded(Superblock& superblock) {
     walk_all(
         [&](std::uint32_t bucket, const Place& place) {
             std::uint64_t words[KeyType::word_count];
@@ -308,30 +326,38 @@ void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded() {
             const unsigned which = 1 - view.which;
             const SlotHeader other = header_at(slot_at(place, which));
             const bool is_torn_deletion = other.is_good(slot_at(place, which)) && other.is_deleted();
+            const std::uint64_t epoch = view.header.epoch() + 1;
             std::string text;
             if (view.state != View::State::live || (view.damage && !is_torn_deletion) ||
-                !load_key(words, bucket, place.length, text))
+                epoch > pair_layout::last_epoch || !load_key(words, bucket, place.length, text) ||
+                !has_newer(KeyType{std::string_view(text)}, place, view))
                 return;
-            const std::uint64_t epoch = newest_epoch_of(KeyType{std::string_view(text)});
-            if (epoch > view.header.epoch()) store_idle(image_of(place, which, nullptr, words, epoch));
+            store_idle(image_of(place, which, nullptr, words, epoch));
+            superblock.durable_epoch = (std::max)(superblock.durable_epoch, epoch);
+            if (view.damage) ++recovery_.mended_records;
         },
         [](std::uint32_t, const Chain&) {});
 }
 
-/// The largest epoch of a value or a deletion of the key that can be reached.
+/// True if the key has a value that is newer than this one, wherever it can be reached. Of two in one epoch, which a
+/// death in the middle of a change can leave, the one further behind counts as newer. A deletion says nothing: the
+/// record can have been another key's then.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-std::uint64_t PairEngine<KeyLen, Sharing, Form, Platform>::newest_epoch_of(const KeyType& key) const noexcept {
-    std::uint64_t newest = 0;
+bool PairEngine<KeyLen, Sharing, Form, Platform>::has_newer(const KeyType& key, const Place& place,
+                                                            const View& view) const noexcept {
     for (std::uint32_t rest = used_lengths(); rest != 0; rest &= rest - 1) {
         const auto length = static_cast<unsigned>(std::countr_zero(rest));
         Chain walk = chain(geometry_.bucket(key.hash(), length), length);
         while (walk.next()) {
             if (!region_.template equal<KeyLen>(walk.record(), key.words())) continue;
-            const View view = look(Place{walk.record(), length}, key.words());
-            if (view.state != View::State::damaged) newest = (std::max)(newest, view.header.epoch());
+            const View another = look(Place{walk.record(), length}, key.words());
+            const std::uint64_t epoch = another.header.epoch();
+            const bool is_newer =
+                epoch > view.header.epoch() || (epoch == view.header.epoch() && walk.record() > place.record);
+            if (another.state == View::State::live && is_newer) return true;
         }
     }
-    return newest;
+    return false;
 }
 
 }  // namespace kvs::detail

@@ -27,8 +27,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::attach(const Options& optio
     if (options.mode == Mode::create_new) return {errc::already_exists, "somebody else created the file just now"};
     if (Failure failure = refresh_size()) return failure;
     Superblock superblock;
-    bool salvaged = false;
-    if (Failure failure = check_identity({}, superblock, salvaged)) return failure;
+    if (Failure failure = check_identity({}, superblock)) return failure;
     recovery_ = {};
     recovery_.attached = true;
     if (!has_stamp()) return foreign_stamp();

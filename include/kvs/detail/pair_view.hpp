@@ -161,9 +161,8 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::map_view(bool is_private) n
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::join_live() {
     Superblock superblock;
-    bool salvaged = false;
     if (Failure failure = refresh_size()) return failure;
-    if (Failure failure = check_identity({}, superblock, salvaged)) return failure;
+    if (Failure failure = check_identity({}, superblock)) return failure;
     recovery_ = {};
     recovery_.attached = true;
     if (!has_stamp()) return foreign_stamp();
