@@ -46,8 +46,7 @@ Ops random_ops(Campaign& campaign, std::size_t keys) {
     return ops;
 }
 
-template <class Store>
-void salvage_all(Lab<Store>& lab) {
+void salvage_all(Lab<kvs::Store<8, LabPlatform>>& lab) {
     try {
         const Ops both{set(0, 0), set(1, 1), clear, set(0, 1), set(1, 0)};
         const Ops twice{set(0, 0), set(1, 0), clear, set(0, 1), set(1, 0), clear, set(0, 2), set(1, 3)};
@@ -80,6 +79,6 @@ TEST_CASE("salvage cut at any store is done again: a damaged checksum", "[pair_s
 
 // Written right, this word makes whole again what was there before, if nothing else of the new superblock lasts.
 TEST_CASE("salvage cut at any store is done again: a damaged end", "[pair_salvage]") {
-    Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8end", chosen_keys<8>(4, 3), salvages(word::durable_end));
+    Lab<kvs::Store<8, LabPlatform>> lab("8end", chosen_keys<8>(4, 3), salvages(word::durable_end));
     salvage_all(lab);
 }

@@ -50,6 +50,12 @@ inline void change_file(const std::string& path, std::uint64_t offset, std::stri
     if (done < 0 || static_cast<std::size_t>(done) != bytes.size()) throw std::runtime_error("cannot write " + path);
 }
 
+/// Flips one bit of a file.
+inline void flip(const std::string& path, std::uint64_t offset, unsigned bit = 0) {
+    const std::string file = contents_of(path);
+    change_file(path, offset, std::string(1, static_cast<char>(file.at(offset) ^ (1 << bit))));
+}
+
 /// A word of the shared area, in the machine's order, as bytes.
 inline std::string raw(std::uint64_t word) { return {reinterpret_cast<const char*>(&word), sizeof word}; }
 

@@ -1058,10 +1058,13 @@ private:
     Failure recover(const Superblock& superblock, bool after_failure);
     void mend_record(const Place& place, const Superblock& superblock);
     Failure flush_all_pages(std::uint64_t end) noexcept;
+    Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
+
+    // pair_salvage.hpp
     Failure salvage(Superblock& superblock, bool after_failure);
+    void note_epochs(const Place& place, Superblock& superblock, std::vector<std::uint64_t>& damaged_epochs) const;
     void bury_superseded(Superblock& superblock);
     bool has_newer(const KeyType& key, const Place& place, const View& view) const noexcept;
-    Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
     // pair_share.hpp
     Failure attach(const Options& options);
@@ -1141,6 +1144,7 @@ private:
 #include <kvs/detail/pair_copy.hpp>     // IWYU pragma: export
 #include <kvs/detail/pair_open.hpp>     // IWYU pragma: export
 #include <kvs/detail/pair_recover.hpp>  // IWYU pragma: export
+#include <kvs/detail/pair_salvage.hpp>  // IWYU pragma: export
 #include <kvs/detail/pair_share.hpp>    // IWYU pragma: export
 #include <kvs/detail/pair_sync.hpp>     // IWYU pragma: export
 #include <kvs/detail/pair_view.hpp>     // IWYU pragma: export

@@ -24,19 +24,12 @@
 // than a page that the kernel calls clean. So all pages are stored to, the superblock's too, with what is in them (its
 // usual way, checksum 0 first, could be the last thing that the device sees of the copy that counts), and all is
 // flushed before the other copy is written; the failed flag goes last.
-//
-// [salvage] Without a superblock a state is made up from the records, and older values of a key are deleted, which
-// recovery without salvage would not do again: so all of that is on the device before the first superblock is written.
-// The damaged ones lose their checksums with it, else the right word at the damaged place could bring one back.
 #ifndef KVS_DETAIL_PAIR_RECOVER_HPP
 #define KVS_DETAIL_PAIR_RECOVER_HPP
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include <kvs/detail/pair_engine.hpp>
@@ -262,102 +255,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::flush_all_pages(std::uint64
     for (std::uint64_t page = 0; page < end; page += pair_layout::page_bytes)
         region_.template publish<1>(page, region_.template load<1>(page));
     return flush();
-}
-
-/// [salvage] Makes up what a superblock would say, so that nothing is rolled back: D is the largest epoch of a whole
-/// slot, and of damaged ones right above it. What `clear` made void is back, but for keys that were set again. If a
-/// chain cannot be followed, all of the file may be records: none is written over.
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock, bool after_failure) {
-    superblock.checksum_id = SlotSum::id;
-    superblock.index_id = index_id;
-    superblock.key_length = KeyLen;
-    superblock.generation = 1;
-    superblock.durable_epoch = pair_layout::first_epoch;
-    superblock.durable_end = pair_layout::records_offset;
-    region_.publish_word(pair_shared::live_end, file_bytes_);
-    region_.publish_word(pair_shared::durable_epoch, pair_layout::last_epoch - 1);  // slots may be of the one above D
-    region_.publish_word(pair_shared::void_epoch, 0);
-    bool is_whole = true;
-    std::vector<std::uint64_t> damaged_epochs;
-    walk_all(
-        [&](std::uint32_t, const Place& place) {
-            std::uint64_t key[KeyType::word_count];
-            load_key_words(place.record, key);
-            for (unsigned which = 0; which < 2; ++which) {
-                const SlotHeader header = header_at(slot_at(place, which));
-                if (header.is_empty() || !header.is_good(slot_at(place, which)) ||
-                    header.epoch() > pair_layout::last_epoch)
-                    continue;
-                if (is_intact(place, which, header, key))
-                    superblock.durable_epoch = (std::max)(superblock.durable_epoch, header.epoch());
-                else
-                    damaged_epochs.push_back(header.epoch());
-            }
-            superblock.durable_end =
-                (std::max)(superblock.durable_end, place.record + pair_layout::record_bytes(KeyLen, place.length));
-            ++superblock.records;
-        },
-        [&](std::uint32_t, const Chain&) {
-            is_whole = false;
-            ++superblock.records;  // at least
-        });
-    if (!is_whole) superblock.durable_end = file_bytes_;
-    count_used_lengths();
-    // What the older values are deleted for is on the device before they are.
-    if (Failure failure = after_failure ? flush_all_pages(file_bytes_) : flush()) return failure;
-    bury_superseded(superblock);
-    std::sort(damaged_epochs.begin(), damaged_epochs.end());
-    for (const std::uint64_t epoch : damaged_epochs)
-        if (epoch == superblock.durable_epoch + 1) superblock.durable_epoch = epoch;
-    return {};
-}
-
-/// A key that was cleared and then set to a value of another length has both again: the older one is deleted, so that a
-/// salvage that begins again, cut short, finds it so. A deletion that was torn then is written again. Beside another
-/// damaged slot the older value stays, and so does the damage: who reads it knows from that to look for a newer one.
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-void PairEngine<KeyLen, Sharing, Form, Platform>::bury_superseded(Superblock& superblock) {
-    walk_all(
-        [&](std::uint32_t bucket, const Place& place) {
-            std::uint64_t words[KeyType::word_count];
-            load_key_words(place.record, words);
-            const View view = look(place, words);
-            const unsigned which = 1 - view.which;
-            const SlotHeader other = header_at(slot_at(place, which));
-            const bool is_torn_deletion = other.is_good(slot_at(place, which)) && other.is_deleted();
-            const std::uint64_t epoch = view.header.epoch() + 1;
-            std::string text;
-            if (view.state != View::State::live || (view.damage && !is_torn_deletion) ||
-                epoch > pair_layout::last_epoch || !load_key(words, bucket, place.length, text) ||
-                !has_newer(KeyType{std::string_view(text)}, place, view))
-                return;
-            store_idle(image_of(place, which, nullptr, words, epoch));
-            superblock.durable_epoch = (std::max)(superblock.durable_epoch, epoch);
-            if (view.damage) ++recovery_.mended_records;
-        },
-        [](std::uint32_t, const Chain&) {});
-}
-
-/// True if the key has a value that is newer than this one, wherever it can be reached. Of two in one epoch, which a
-/// death in the middle of a change can leave, the one further behind counts as newer. A deletion says nothing: the
-/// record can have been another key's then.
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-bool PairEngine<KeyLen, Sharing, Form, Platform>::has_newer(const KeyType& key, const Place& place,
-                                                            const View& view) const noexcept {
-    for (std::uint32_t rest = used_lengths(); rest != 0; rest &= rest - 1) {
-        const auto length = static_cast<unsigned>(std::countr_zero(rest));
-        Chain walk = chain(geometry_.bucket(key.hash(), length), length);
-        while (walk.next()) {
-            if (!region_.template equal<KeyLen>(walk.record(), key.words())) continue;
-            const View another = look(Place{walk.record(), length}, key.words());
-            const std::uint64_t epoch = another.header.epoch();
-            const bool is_newer =
-                epoch > view.header.epoch() || (epoch == view.header.epoch() && walk.record() > place.record);
-            if (another.state == View::State::live && is_newer) return true;
-        }
-    }
-    return false;
 }
 
 }  // namespace kvs::detail
