@@ -148,9 +148,11 @@ struct Options {
     /// Called when a read meets damage and answers with the other copy of the value. Stores with `AbBackup` only.
     DamageHandler on_damage{};
 
-    /// A file both of whose superblocks are damaged is opened all the same, its state rebuilt from the records that can
-    /// still be reached. What was written since the last sync may be among it, and what was erased or cleared may be
-    /// back; of a key that was set again since it was cleared, only the newest value. Stores with `AbBackup` only.
+    /// A file all of whose superblock pages are damaged is opened all the same, its state rebuilt from the records that
+    /// can still be reached. What was written since the last sync may be among it, and what was cleared, or erased
+    /// since the last sync, may be back; of a key that was set again since it was cleared, only the newest value that
+    /// is whole. Refused if what is left of header and superblocks does not say that the file is of such a store.
+    /// Stores with `AbBackup` only.
     bool salvage = false;
 };
 

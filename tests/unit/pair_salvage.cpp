@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../catch.hpp"
+#include "../support/expect_error.hpp"
 #include "../support/files.hpp"
 #include "../support/machine.hpp"
 #include "../support/temp_dir.hpp"
@@ -23,6 +24,7 @@ namespace {
 using kvs_test::change_file;
 using kvs_test::contents_of;
 using kvs_test::die_after;
+using kvs_test::expect_error;
 using kvs_test::flip;
 using kvs_test::Machine;
 using kvs_test::TempDir;
@@ -237,8 +239,9 @@ TEST_CASE("a key behind half an index slot is not absent, however often the powe
     }
 }
 
-// It was taken for one that was stored after the last sync.
-TEST_CASE("salvage: a link that leads behind all that was reached is damage", "[pairs][damage][regression]") {
+// It was taken for one that was stored after the last sync, by salvage or by the recovery after it.
+TEST_CASE("salvage: a link that leads behind all that was reached is damage, and stays that",
+          "[pairs][damage][regression]") {
     TempDir dir;
     const std::string path = dir.file();
     {
@@ -248,12 +251,103 @@ TEST_CASE("salvage: a link that leads behind all that was reached is damage", "[
     }
     flip(path, index_slot_of("k", 2), 6);
     lose_superblocks(path);
-    Store store(path, salvaging());
-    CHECK(store.recovery().damaged_chains == 1);
-    std::error_code error;
-    CHECK_FALSE(store.get<int>("k", error));
-    CHECK(error == kvs::errc::corrupt);
-    CHECK_FALSE(store.verify().ok());
+    for (int cut = 0; cut < 3; ++cut) {
+        INFO("cut " << cut);
+        {
+            Store store(path, salvaging());
+            CHECK(store.recovery().salvaged == (cut == 0));
+            CHECK(store.recovery().damaged_chains == 1);
+            std::error_code error;
+            CHECK_FALSE(store.get<int>("k", error));
+            CHECK(error == kvs::errc::corrupt);
+            CHECK_FALSE(store.verify().ok());
+        }
+        die_after<Store>(path, [](Store& dying) { dying.set("another", false); });
+        ++Machine::boot;
+    }
+}
+
+// With what is missing of the record, it was there again when the file had grown, across records of then.
+TEST_CASE("salvage: a record that the end of the file cuts is made whole", "[pairs][damage][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("first", std::string(1000, 'f'));
+        store.set("last", std::string(1000, 'l'));
+    }
+    const std::uint64_t value = contents_of(path).find(std::string(1000, 'l'));
+    std::filesystem::resize_file(path, value + 1200);  // within its second slot
+    lose_superblocks(path);
+    const auto expect = [](const Store& store) {
+        CHECK(store.get<std::string>("first") == std::string(1000, 'f'));
+        CHECK(store.get<std::string>("last") == std::string(1000, 'l'));
+        for (int i = 0; i < 100; ++i) CHECK(store.get<int>(std::to_string(i)) == i);
+        CHECK(store.verify().ok());
+    };
+    {
+        Store store(path, salvaging());
+        for (int i = 0; i < 100; ++i) store.set(std::to_string(i), i);
+        store.set("last", std::string(1000, 'x'));
+        store.sync();
+        store.set("last", std::string(1000, 'l'));
+        (void)store.repair();
+        expect(store);
+    }
+    expect(Store(path, manual));
+}
+
+// Recovery took a damaged slot two epochs above D for one that was being written when D had reached the one between.
+TEST_CASE("salvage: a damaged newest value stays damage, also where epochs were skipped",
+          "[pairs][damage][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("another", 1);
+        store.set("k", "the older one");
+        store.sync();
+        for (int i = 0; i < 3; ++i) (void)store.repair();
+        store.set("k", "the newer one");
+    }
+    flip(path, contents_of(path).find("the newer one"));
+    lose_superblocks(path);
+    for (int cut = 0; cut < 12; ++cut) {
+        INFO("cut " << cut);
+        {
+            Store store(path, salvaging());
+            CHECK(store.recovery().damaged_records == 1);
+            CHECK_FALSE(store.verify().ok());
+        }
+        die_after<Store>(path, [&](Store& dying) {
+            dying.set("another", cut);
+            dying.sync();
+        });
+        ++Machine::boot;
+    }
+}
+
+// Salvage by a store of another checksum found no whole slot, and left a store without values that the right one
+// refused.
+TEST_CASE("salvage: a file of other policies is refused by name, and left alone", "[pairs][damage][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    Store(path, manual).set("k", 1);
+    lose_superblocks(path);
+    const std::string broken = contents_of(path);
+    expect_error(kvs::errc::policy_mismatch, {path, "kvs::Xxh3", "kvs::Crc32c"}, [&] {
+        kvs::Store<16, kvs::Xxh3, Machine>{path, salvaging()};
+    });
+    expect_error(kvs::errc::key_length_mismatch, {path, "17 bytes", "16 bytes"}, [&] {
+        kvs::Store<17, Machine>{path, salvaging()};
+    });
+    CHECK(contents_of(path) == broken);
+    flip(path, kvs::detail::layout::weights_offset);
+    const std::string worse = contents_of(path);
+    expect_error(kvs::errc::corrupt, {path}, [&] { Store{path, salvaging()}; });
+    CHECK(contents_of(path) == worse);
+    flip(path, kvs::detail::layout::weights_offset);
+    CHECK(Store(path, salvaging()).get<int>("k") == 1);
 }
 
 /// Counts, at each flush, the pages of the file that were stored to.

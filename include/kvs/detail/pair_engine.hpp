@@ -3,6 +3,7 @@
 //
 //   pair_open.hpp      opens, creates and closes
 //   pair_recover.hpp   brings a file back to its last durable state [recover], and what a killed process left [journal]
+//   pair_salvage.hpp   rebuilds a file without superblocks [salvage]
 //   pair_change.hpp    changes [write-rule], [insert], [commit]
 //   pair_sync.hpp      makes changes durable [sync], [ensure-durable], [failed]
 //   pair_check.hpp     verifies, repairs, counts
@@ -1036,6 +1037,8 @@ private:
     static void encode_header(std::byte (&header)[layout::header_bytes], std::uint32_t weights) noexcept;
     Failure create(const Options& options);
     Failure check_identity(const Options& options, Superblock& superblock);
+    Failure check_policies(const Superblock& superblock) const noexcept;
+    Failure check_salvageable(std::uint32_t weights) const noexcept;
     Failure check_fields(const Superblock& superblock) const noexcept;
     Failure set_geometry(std::uint32_t weights) noexcept;
     Failure take_owner_byte() noexcept;
@@ -1061,6 +1064,10 @@ private:
     Failure finish_recovery(const Superblock& superblock, bool after_failure) noexcept;
 
     // pair_salvage.hpp
+    struct Salvage;
+    /// Two syncs need not be of neighbouring epochs: `clear`, `repair` and failed changes use some up.
+    static constexpr std::uint64_t most_skipped_epochs = std::uint64_t{1} << 20;
+    void look_for_records(Superblock& superblock, Salvage& found);
     Failure salvage(Superblock& superblock, bool after_failure);
     void note_epochs(const Place& place, Superblock& superblock, std::vector<std::uint64_t>& damaged_epochs) const;
     void bury_superseded(Superblock& superblock);

@@ -131,6 +131,10 @@ inline constexpr std::uint64_t end = journal + journal_bytes;
 
 inline constexpr std::uint64_t records_offset = shared::end;
 
+/// A link that leads nowhere: damage that stays. Below all records, and neither half is 0, so that nobody takes it for
+/// one that was not synced, or torn.
+inline constexpr std::uint64_t lost_link = 0x00010001;
+
 /// True of the words, the counters and the rooms for the journal.
 constexpr bool is_shared(std::uint64_t offset) noexcept {
     return (offset >= shared_offset && offset < shared_offset + page_bytes) ||

@@ -279,6 +279,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
                     "all four superblocks are damaged; with Options::salvage the store is rebuilt from its records",
                     Fact::of_text("one that is valid"),
                     {}};
+        if (Failure failure = check_salvageable(weights)) return failure;
         if (!has_magic || key_length != KeyLen)
             return {errc::corrupt, "the superblocks and the header are damaged: nothing tells what the file holds"};
         superblock.weights = weights;
@@ -286,6 +287,19 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
         recovery_.damaged_superblocks = pair_layout::superblock_copies * pair_layout::superblock_twins;
         return set_geometry(weights);
     }
+    if (Failure failure = check_policies(superblock)) return failure;
+    if (Failure failure = check_fields(superblock)) return failure;
+    if (Failure failure = set_geometry(superblock.weights)) return failure;
+    recovery_.header_damaged = !has_magic || key_length != KeyLen || weights != superblock.weights;
+    // A death explains bad pages in one copy, the one that was being written, and not in both.
+    const unsigned bad[2] = {superblocks.bad_pages(0), superblocks.bad_pages(1)};
+    (bad[0] != 0 && bad[1] != 0 ? recovery_.damaged_superblocks : recovery_.mended_superblocks) = bad[0] + bad[1];
+    return {};
+}
+
+/// Refuses what was made by another store, both sides named.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_policies(const Superblock& superblock) const noexcept {
     if (superblock.version != pair_layout::format_version)
         return {errc::version_mismatch,
                 superblock.version > pair_layout::format_version ? "the file is of a newer format version"
@@ -303,13 +317,24 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
                 Fact::of_text(superblock.index_id == pair_layout::index_growing  ? "kvs::GrowingIndex"
                               : superblock.index_id == pair_layout::index_chains ? "kvs::ChainIndex"
                                                                                  : "an unknown one")};
-    if (Failure failure = check_fields(superblock)) return failure;
-    if (Failure failure = set_geometry(superblock.weights)) return failure;
-    recovery_.header_damaged = !has_magic || key_length != KeyLen || weights != superblock.weights;
-    // A death explains bad pages in one copy, the one that was being written, and not in both.
-    const unsigned bad[2] = {superblocks.bad_pages(0), superblocks.bad_pages(1)};
-    (bad[0] != 0 && bad[1] != 0 ? recovery_.damaged_superblocks : recovery_.mended_superblocks) = bad[0] + bad[1];
     return {};
+}
+
+/// Of damaged superblocks, one that has the magic has to be of such a store as this: salvage by another would find no
+/// whole slot, and leave a store of its own.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_salvageable(std::uint32_t weights) const noexcept {
+    Failure failure{errc::corrupt,
+                    "the header and the damaged superblocks say different things: nothing tells what the "
+                    "file holds"};
+    for (unsigned page = 0; page < pair_layout::superblock_copies * pair_layout::superblock_twins; ++page) {
+        Superblock damaged;
+        if (!Superblocks<Region>::read_damaged_page(region_, pair_layout::superblock_page(page), damaged)) continue;
+        const Failure other = check_policies(damaged);
+        if (!other && damaged.weights == weights) return {};
+        if (other) failure = other;
+    }
+    return failure;
 }
 
 /// Once: other threads read it while a read-only handle makes its view anew.

@@ -11,6 +11,7 @@
 //   as it is named                                      not returned [one-flush]
 //   good header and wrong checksum beside a valid       becomes empty: it was being written
 //   newer slot
+//   link that is damage and leads to E or behind it     becomes one that leads nowhere
 //
 // All else that does not check is damage: it is left as it is, counted, and answered with `corrupt` or by the older
 // copy. Reaching fewer records than the superblock counts is damage.
@@ -157,12 +158,15 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
             if (!walk.damaged()) break;
             const std::uint64_t target = walk.target();
             const bool half = (target >> 16) == 0 || (target & 0xffff) == 0;
-            if (target >= end && !recovery_.salvaged)
+            if (target >= end && !recovery_.salvaged) {
                 region_.template publish<4>(link, 0);
-            else if (link == slot && half)
+            } else if (link == slot && half && target < found.durable_end) {
                 torn.push_back(slot);
-            else
+            } else {
                 ++recovery_.damaged_chains;
+                // The next recovery would take it for one that was stored after the last sync.
+                if (target >= found.durable_end) region_.template publish<4>(link, pair_layout::lost_link);
+            }
             break;
         }
     }

@@ -4,12 +4,13 @@
 //
 //   E    behind the last record that is reached; the end of the file, if a chain cannot be followed: its records may be
 //        anywhere, and none is written over
-//   D    the largest epoch of a whole slot, so that nothing is rolled back; and of a damaged slot right above it, or
-//        recovery would take that for one that was being written
+//   D    the largest epoch of a whole slot, so that nothing is rolled back; and of damaged slots above it, or recovery
+//        would one day take them for ones that were being written. Not any, for a damaged epoch may be any number
 //   C    0: what `clear` made void is back
 //
 // A link that cannot be followed is damage here, wherever it leads: nothing says that it was stored after the last
-// sync.
+// sync. A file that may have been cut in the middle of a record grows by what is missing of it, as after any other loss
+// of bytes: or the record would be there, across others, once the file has grown.
 //
 // A key that was cleared and then set to a value of another length has two values then: the older one is deleted. Only
 // a value that is newer counts for that: a deletion bears no key, and its record can have been another's then. The
@@ -38,40 +39,64 @@
 
 namespace kvs::detail {
 
+/// What is found beside the numbers of a superblock.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+struct PairEngine<KeyLen, Sharing, Form, Platform>::Salvage {
+    bool is_whole = true;       ///< all chains can be followed
+    std::uint64_t cut_end = 0;  ///< the largest end of a record that may lie across the end of the file
+    std::vector<std::uint64_t> damaged_epochs{};
+};
+
 /// Makes up the superblock, for recovery to begin with. `after_failure`: see [failed].
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::salvage(Superblock& superblock, bool after_failure) {
+    Salvage found;
+    look_for_records(superblock, found);
+    if (found.cut_end > file_bytes_ && !read_only_) {
+        if (Failure failure = file_.grow(file_bytes_, found.cut_end)) return failure;
+        file_bytes_ = found.cut_end;
+        look_for_records(superblock, found);
+    }
+    if (!found.is_whole) superblock.durable_end = file_bytes_;
+    count_used_lengths();
+    if (Failure failure = after_failure ? flush_all_pages(file_bytes_) : flush()) return failure;
+    bury_superseded(superblock);
+    std::sort(found.damaged_epochs.begin(), found.damaged_epochs.end());
+    for (const std::uint64_t epoch : found.damaged_epochs)
+        if (epoch > superblock.durable_epoch && epoch - superblock.durable_epoch <= most_skipped_epochs)
+            superblock.durable_epoch = epoch;
+    return {};
+}
+
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+void PairEngine<KeyLen, Sharing, Form, Platform>::look_for_records(Superblock& superblock, Salvage& found) {
+    found = {};
     superblock.checksum_id = SlotSum::id;
     superblock.index_id = index_id;
     superblock.key_length = KeyLen;
     superblock.generation = 1;
+    superblock.records = 0;
     superblock.durable_epoch = pair_layout::first_epoch;
     superblock.durable_end = pair_layout::records_offset;
     // All that the walk may look at; slots may be of the epoch above D.
     region_.publish_word(pair_shared::live_end, file_bytes_);
     region_.publish_word(pair_shared::durable_epoch, pair_layout::last_epoch - 1);
     region_.publish_word(pair_shared::void_epoch, 0);
-    bool is_whole = true;
-    std::vector<std::uint64_t> damaged_epochs;
     walk_all(
         [&](std::uint32_t, const Place& place) {
             ++superblock.records;
             superblock.durable_end =
                 (std::max)(superblock.durable_end, place.record + pair_layout::record_bytes(KeyLen, place.length));
-            note_epochs(place, superblock, damaged_epochs);
+            note_epochs(place, superblock, found.damaged_epochs);
         },
-        [&](std::uint32_t, const Chain&) {
-            is_whole = false;
+        [&](std::uint32_t bucket, const Chain& chain) {
+            found.is_whole = false;
             ++superblock.records;  // at least
+            const unsigned length = geometry_.length_of_bucket(bucket);
+            if (chain.target() < file_bytes_)
+                found.cut_end = (std::max)(found.cut_end, chain.target() + pair_layout::record_bytes(KeyLen, length));
+            found.cut_end = (std::min)(found.cut_end, layout::file_limit);
         });
-    if (!is_whole) superblock.durable_end = file_bytes_;
-    count_used_lengths();
-    if (Failure failure = after_failure ? flush_all_pages(file_bytes_) : flush()) return failure;
-    bury_superseded(superblock);
-    std::sort(damaged_epochs.begin(), damaged_epochs.end());
-    for (const std::uint64_t epoch : damaged_epochs)
-        if (epoch == superblock.durable_epoch + 1) superblock.durable_epoch = epoch;
-    return {};
 }
 
 /// D rises to the epochs of whole slots; those of damaged ones are noted.

@@ -100,10 +100,10 @@ inline void encode(const Superblock& s, SuperblockWords& words) noexcept {
     words[at::checksum] = superblock_checksum(words);
 }
 
-/// False if the words are no superblock, or a damaged one.
-inline bool decode(const SuperblockWords& words, Superblock& s) noexcept {
+/// False if the words are no superblock; a damaged one is decoded all the same.
+inline bool decode_damaged(const SuperblockWords& words, Superblock& s) noexcept {
     namespace at = pair_layout::superblock;
-    if (words[at::magic] != at::magic_word || words[at::checksum] != superblock_checksum(words)) return false;
+    if (words[at::magic] != at::magic_word) return false;
     s.version = static_cast<std::uint32_t>(words[at::versions] >> 32);
     s.checksum_id = static_cast<unsigned>(words[at::versions] >> 24 & 0xff);
     s.index_id = static_cast<unsigned>(words[at::versions] >> 16 & 0xff);
@@ -126,6 +126,11 @@ inline bool decode(const SuperblockWords& words, Superblock& s) noexcept {
     s.lone_slot = words[at::lone_slot];
     s.lone_content = words[at::lone_content];
     return true;
+}
+
+/// False if the words are no superblock, or a damaged one.
+inline bool decode(const SuperblockWords& words, Superblock& s) noexcept {
+    return words[pair_layout::superblock::checksum] == superblock_checksum(words) && decode_damaged(words, s);
 }
 
 /// What says that a file is one of pairs.
@@ -162,9 +167,13 @@ public:
 
     static bool read_page(const Region& region, std::uint64_t page, Superblock& s) noexcept {
         SuperblockWords words;
-        for (unsigned i = 0; i < pair_layout::superblock::words; ++i)
-            words[i] = region.template load<8>(page + pair_layout::superblock::offset_of(i));
+        load(region, page, words);
         return decode(words, s);
+    }
+    static bool read_damaged_page(const Region& region, std::uint64_t page, Superblock& s) noexcept {
+        SuperblockWords words;
+        load(region, page, words);
+        return decode_damaged(words, s);
     }
 
     /// Reads a copy by the twin that is valid, the one of the larger generation if both are; false if none is.
@@ -232,6 +241,10 @@ public:
     }
 
 private:
+    static void load(const Region& region, std::uint64_t page, SuperblockWords& words) noexcept {
+        for (unsigned i = 0; i < pair_layout::superblock::words; ++i)
+            words[i] = region.template load<8>(page + pair_layout::superblock::offset_of(i));
+    }
     bool is_page_of(unsigned copy, unsigned twin, const Superblock& best) const noexcept {
         Superblock found;
         return read_page(region_, pair_layout::superblock_offset(copy, twin), found) &&
