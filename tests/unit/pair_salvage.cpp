@@ -350,6 +350,34 @@ TEST_CASE("salvage: a file of other policies is refused by name, and left alone"
     CHECK(Store(path, salvaging()).get<int>("k") == 1);
 }
 
+// Without its magic, a file was taken for one of the seed format, and not salvaged.
+TEST_CASE("salvage: of superblocks nothing need be left", "[pairs][damage][regression]") {
+    TempDir dir;
+    const std::string path = dir.file();
+    {
+        Store store(path, manual);
+        store.set("k", 1);
+        store.set("erased", "text");
+        store.erase("erased");
+    }
+    for (unsigned page = 0; page < 4; ++page)
+        change_file(path, pair_layout::superblock_page(page), std::string(pair_layout::page_bytes, '\0'));
+    const std::string broken = contents_of(path);
+    expect_error(kvs::errc::corrupt, {path, "Options::salvage"}, [&] { Store{path, manual}; });
+    expect_error(kvs::errc::policy_mismatch, {path}, [&] { kvs::Store<16, kvs::Xxh3, Machine>{path, salvaging()}; });
+    CHECK(contents_of(path) == broken);
+    const auto look = [](const Store& store) {
+        CHECK(store.get<int>("k") == 1);
+        CHECK(store.size() == 1);
+    };
+    {
+        const Store store(path, salvaging());
+        CHECK(store.recovery().salvaged);
+        look(store);
+    }
+    look(Store(path, manual));
+}
+
 /// Counts, at each flush, the pages of the file that were stored to.
 struct Watched : Machine {
     static inline const std::byte* base = nullptr;

@@ -1039,6 +1039,7 @@ private:
     Failure check_identity(const Options& options, Superblock& superblock);
     Failure check_policies(const Superblock& superblock) const noexcept;
     Failure check_salvageable(std::uint32_t weights) const noexcept;
+    bool has_whole_slot(std::uint32_t weights) const noexcept;
     Failure check_fields(const Superblock& superblock) const noexcept;
     Failure set_geometry(std::uint32_t weights) noexcept;
     Failure take_owner_byte() noexcept;

@@ -257,7 +257,12 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_identity(const Option
     const auto weights = static_cast<std::uint32_t>(load_big_endian<4>(header + layout::weights_offset));
     SuperblockSigns signs;
     if (Failure failure = find_superblocks(file_, signs)) return failure;
-    const bool is_paired = signs.pages != 0;
+    bool is_paired = signs.pages != 0;
+    // Or one of which nothing is left but its records.
+    if (!is_paired && has_magic && key_length == KeyLen && file_bytes_ >= pair_layout::records_offset) {
+        if (Failure failure = map()) return failure;
+        is_paired = has_whole_slot(weights);
+    }
     if (!has_magic && !is_paired)
         return {errc::not_a_store,
                 "the file is of another program: it does not begin like a store",
@@ -320,21 +325,45 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_policies(const Superb
     return {};
 }
 
+/// True if some record has a slot with the right checksum: nothing but a store of this kind, with these weights, has.
+template <std::size_t KeyLen, class Sharing, class Form, class Platform>
+bool PairEngine<KeyLen, Sharing, Form, Platform>::has_whole_slot(std::uint32_t weights) const noexcept {
+    const Geometry geometry(Weights::from_header(weights));
+    for (std::uint32_t bucket = next_used_bucket(region_, 0); bucket < layout::bucket_count;
+         bucket = next_used_bucket(region_, bucket + 1)) {
+        const unsigned length = geometry.length_of_bucket(bucket);
+        Chain walk(region_, KeyLen, file_bytes_, bucket, length);
+        while (walk.next()) {
+            const Place place{walk.record(), length};
+            std::uint64_t key[KeyType::word_count];
+            load_key_words(place.record, key);
+            for (unsigned which = 0; which < 2; ++which) {
+                const SlotHeader header = header_at(slot_at(place, which));
+                if (!header.is_empty() && header.is_good(slot_at(place, which)) && is_intact(place, which, header, key))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
 /// Of damaged superblocks, one that has the magic has to be of such a store as this: salvage by another would find no
-/// whole slot, and leave a store of its own.
+/// whole slot, and leave a store of its own. If none has it, the records have said so.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 Failure PairEngine<KeyLen, Sharing, Form, Platform>::check_salvageable(std::uint32_t weights) const noexcept {
-    Failure failure{errc::corrupt,
-                    "the header and the damaged superblocks say different things: nothing tells what the "
-                    "file holds"};
+    Failure failure;
+    bool is_readable = false;
     for (unsigned page = 0; page < pair_layout::superblock_copies * pair_layout::superblock_twins; ++page) {
         Superblock damaged;
         if (!Superblocks<Region>::read_damaged_page(region_, pair_layout::superblock_page(page), damaged)) continue;
+        is_readable = true;
         const Failure other = check_policies(damaged);
         if (!other && damaged.weights == weights) return {};
         if (other) failure = other;
     }
-    return failure;
+    if (failure || !is_readable) return failure;
+    return {errc::corrupt,
+            "the header and the damaged superblocks have different weights: nothing tells what the file holds"};
 }
 
 /// Once: other threads read it while a read-only handle makes its view anew.
