@@ -852,7 +852,8 @@ private:
         KVS_PAIR_CHECK(!read || code == kvs::errc{});
         // A slot forged where a deletion was gives the key two records with a value. `get` looks first into the one of
         // its type's length, `value` into all of them, so that only one of the two may meet what is wrong with one.
-        const bool may_differ = !own_records_ || ((trusts() || !plain_) && answer.error == kvs::errc::corrupt);
+        const bool meets_damage = answer.error == kvs::errc::corrupt || code == kvs::errc::corrupt;
+        const bool may_differ = !own_records_ || ((trusts() || !plain_) && meets_damage);
         KVS_PAIR_CHECK(code == answer.error || code == kvs::errc::type_mismatch || may_differ);
         std::optional<T> thrown;
         kvs::errc thrown_code{};
