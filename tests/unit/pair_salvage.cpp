@@ -208,17 +208,27 @@ TEST_CASE("salvage: a damaged newest value is damage", "[pairs][damage][regressi
     CHECK_FALSE(store.verify().ok());
 }
 
+/// A key that a test leads astray, and one that it leaves alone.
+void make_two(const std::string& path) {
+    Store store(path, manual);
+    store.set("another", true);
+    store.set("k", 1);
+}
+void expect_damaged(const Store& store) {
+    CHECK(store.recovery().damaged_chains == 1);
+    std::error_code error;
+    CHECK_FALSE(store.get<int>("k", error));
+    CHECK(error == kvs::errc::corrupt);
+    CHECK_FALSE(store.verify().ok());
+}
+
 // With fewer records counted than there are, the next recovery took half an index slot for one that was torn, and the
 // key was absent.
 TEST_CASE("a key behind half an index slot is not absent, however often the power fails",
           "[pairs][damage][regression]") {
     TempDir dir;
     const std::string path = dir.file();
-    {
-        Store store(path, manual);
-        store.set("another", true);
-        store.set("k", 1);
-    }
+    make_two(path);
     change_file(path, index_slot_of("k", 2), std::string(2, '\0'));
     const bool is_lost = GENERATE(true, false);
     if (is_lost) lose_superblocks(path);
@@ -230,12 +240,8 @@ TEST_CASE("a key behind half an index slot is not absent, however often the powe
             ++Machine::boot;
         }
         Store store(path, salvaging());
-        CHECK(store.recovery().damaged_chains == 1);
         CHECK(store.recovery().lost_records == 1);
-        std::error_code error;
-        CHECK_FALSE(store.get<int>("k", error));
-        CHECK(error == kvs::errc::corrupt);
-        CHECK_FALSE(store.verify().ok());
+        expect_damaged(store);
     }
 }
 
@@ -244,11 +250,7 @@ TEST_CASE("salvage: a link that leads behind all that was reached is damage, and
           "[pairs][damage][regression]") {
     TempDir dir;
     const std::string path = dir.file();
-    {
-        Store store(path, manual);
-        store.set("another", true);
-        store.set("k", 1);
-    }
+    make_two(path);
     flip(path, index_slot_of("k", 2), 6);
     lose_superblocks(path);
     for (int cut = 0; cut < 3; ++cut) {
@@ -256,11 +258,7 @@ TEST_CASE("salvage: a link that leads behind all that was reached is damage, and
         {
             Store store(path, salvaging());
             CHECK(store.recovery().salvaged == (cut == 0));
-            CHECK(store.recovery().damaged_chains == 1);
-            std::error_code error;
-            CHECK_FALSE(store.get<int>("k", error));
-            CHECK(error == kvs::errc::corrupt);
-            CHECK_FALSE(store.verify().ok());
+            expect_damaged(store);
         }
         die_after<Store>(path, [](Store& dying) { dying.set("another", false); });
         ++Machine::boot;
