@@ -3,7 +3,8 @@
 
 namespace kvs_bench {
 
-void add_kvs();
+void add_kvs_seed();
+void add_kvs_pairs();
 void add_unordered_map();
 void add_lmdb();
 void add_sqlite();

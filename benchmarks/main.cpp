@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
     benchmark::Initialize(&count, options.data());
     if (benchmark::ReportUnrecognizedArguments(count, options.data())) return 2;
 
-    kvs_bench::add_kvs();
+    kvs_bench::add_kvs_seed();
+    kvs_bench::add_kvs_pairs();
     kvs_bench::add_unordered_map();
     kvs_bench::add_lmdb();
     kvs_bench::add_sqlite();

@@ -65,7 +65,7 @@ TEST_CASE("the power fails at any moment: other key lengths", "[pair_power]") {
 
 TEST_CASE("the power fails at any moment: long random workloads", "[pair_power]") {
     Lab<kvs::Store<8, LabPlatform, kvs::Unshared>> lab("8u", chosen_keys<8>(4, 3), cuts(400, 4000));
-    random_sequences(lab, kvs_test::rounds(150, 5000), 40);
+    random_sequences(lab, kvs_test::rounds(60, 5000), 40);
     finish(lab);
 }
 

@@ -1,20 +1,20 @@
-// The library itself, with literals as keys, with keys made before, and with strings like everybody else.
+// The library itself, with literals as keys, with keys made before, and with strings like everybody else. What it is
+// measured with is a thousand calls for each kind of store, which take long to compile: a file for the stores of pairs,
+// and one for the others.
+#pragma once
+
 #include <kvs/kvs.hpp>
 
 #include <cstdint>
 #include <filesystem>
-#include <random>
 #include <string>
 #include <type_traits>
 #include <vector>
 
-#include "contenders.hpp"
 #include "literals.hpp"
 #include "measure.hpp"
 
 namespace kvs_bench {
-
-namespace {
 
 template <class Store>
 class Kvs {
@@ -45,23 +45,6 @@ public:
 
 private:
     Store store_;
-};
-
-/// Whose values were all set again behind a sync: each has two slots, and nobody can tell which is the newer one.
-template <class Store>
-class Changed : public Kvs<Store> {
-public:
-    using Kvs<Store>::Kvs;
-
-    void load(const std::vector<Pair>& pairs) {
-        Kvs<Store>::load(pairs);
-        this->store().sync();
-        Kvs<Store>::load(pairs);
-        this->store().sync();
-        std::minstd_rand random;
-        for (const auto& [key, value] : pairs)
-            if (random() / 2 % 2 == 0) this->set(key, value);
-    }
 };
 
 // 1,000 calls that stand one after the other, not a loop: each literal is a constant in the code. That is more code
@@ -117,15 +100,6 @@ void add_store(const std::string& name) {
     add_set<Contender>("set_literal/" + name, workload().literals, set_by_literal<Contender>);
     add_set<Contender>("set_string/" + name);
     add_load<Contender>("load/" + name, load_one_by_one<Contender>);
-}
-
-}  // namespace
-
-void add_kvs() {
-    add_store<kvs::SeedStore<32>>("SeedStore");
-    add_store<kvs::Store<32, kvs::NoBackup, kvs::Unshared>>("Unshared");
-    add_store<kvs::Store<32>>("Store");
-    add_gets<Changed<kvs::Store<32>>>("Changed");
 }
 
 }  // namespace kvs_bench
