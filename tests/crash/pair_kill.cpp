@@ -53,10 +53,10 @@ TEST_CASE("a store killed between any two stores: every write is synced", "[pair
     effort.sync_each = true;
     effort.nest_one_in = 50;
     Lab<kvs::Store<8, LabPlatform>> lab("8each", chosen_keys<8>(3, 1), effort);
-    every_sequence(lab, kvs_test::is_short() ? 1 : 2, lone_alphabet());
+    every_sequence(lab, 2, lone_alphabet());
     random_sequences(lab, kvs_test::rounds(20, 300), 20);
     finish(lab);
-    CHECK(lab.figures.one_flush > (kvs_test::is_short() ? 5u : 100u));
+    CHECK(lab.figures.one_flush > (kvs_test::is_short() ? 50u : 100u));
 }
 
 TEST_CASE("a store killed between any two stores: long random workloads", "[pair_kill]") {
