@@ -205,9 +205,24 @@ inline std::string describe(const Failure& failure, std::string_view path, std::
 #endif
 }
 
+#if KVS_EXCEPTIONS
+/// In a handler, what is said of the exception by a twin that must not throw: the code of a `std::system_error`,
+/// `not_enough_memory`, or of all else `operation_canceled`.
+inline std::error_code code_of_exception() noexcept {
+    try {
+        throw;
+    } catch (const std::system_error& e) {
+        return e.code() ? e.code() : std::make_error_code(std::errc::operation_canceled);
+    } catch (const std::bad_alloc&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+        return std::make_error_code(std::errc::operation_canceled);
+    }
+}
+#endif
+
 /// Runs `operation`, which returns a `Failure`, for a twin that must not throw: its result becomes a code, and so does
-/// what a function of the caller throws in it: the code of a `std::system_error`, `not_enough_memory`, or of all else
-/// `operation_canceled`. True if all went well.
+/// what a function of the caller throws in it. True if all went well.
 template <class Operation>
 bool guarded(std::error_code& error, Operation operation) noexcept {
 #if KVS_EXCEPTIONS
@@ -220,12 +235,8 @@ bool guarded(std::error_code& error, Operation operation) noexcept {
         }
         error = make_error_code(failure.code);
 #if KVS_EXCEPTIONS
-    } catch (const std::system_error& e) {
-        error = e.code() ? e.code() : std::make_error_code(std::errc::operation_canceled);
-    } catch (const std::bad_alloc&) {
-        error = std::make_error_code(std::errc::not_enough_memory);
     } catch (...) {
-        error = std::make_error_code(std::errc::operation_canceled);
+        error = code_of_exception();
     }
 #endif
     return false;

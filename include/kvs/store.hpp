@@ -726,22 +726,21 @@ private:
         return {encoded.bits, 1};
     }
     /// The short way alone, for a scalar of exactly this type, found before. `yes` = 0 says nothing.
-    template <class T>
-    [[gnu::noinline]] Found find_scalar(const key_type& key) const noexcept {
-        constexpr Type type = detail::Codec<T>::type;
+    template <unsigned Bytes>
+    [[gnu::noinline]] Found find_scalar(const key_type& key, Type type) const noexcept {
         std::uint64_t bits = 0;
         if (core_ == nullptr) return {0, 0};
         const Engine& engine = core_->engine;
         typename Engine::TwoSlots two;
-        const bool found = (engine.template read_exact<sizeof(T)>(key, type, bits, two) && engine.had_no_incident()) ||
-                           (two && engine.template read_newer<sizeof(T)>(key, two, type, bits)) ||
-                           engine.template read_exact_steadily<sizeof(T)>(key, type, bits);
+        const bool found = (engine.template read_exact<Bytes>(key, type, bits, two) && engine.had_no_incident()) ||
+                           (two && engine.template read_newer<Bytes>(key, two, type, bits)) ||
+                           engine.template read_exact_steadily<Bytes>(key, type, bits);
         return {bits, found};
     }
     template <class T>
     bool read_scalar(const key_type& key, std::optional<T>& value) const noexcept {
         if constexpr (detail::Scalar<T>) {
-            const Found found = find_scalar<T>(key);
+            const Found found = find_scalar<sizeof(T)>(key, detail::Codec<T>::type);
             if (found.yes != 0) value = detail::Codec<T>::from_bits(found.bits);
             return found.yes != 0;
         } else {
@@ -751,6 +750,29 @@ private:
 
     // Each operation once, for both twins.
 
+    template <detail::Scalar T>
+    detail::Failure read_value(const key_type& key, std::optional<T>& value) const {
+        detail::Encoded found;
+        bool present = false;
+        value.reset();
+        if (detail::Failure failure = read_number(key, detail::Codec<T>::type, found, present)) return failure;
+        return present ? detail::Codec<T>::convert(found.type, found.bits, value.emplace()) : detail::Failure{};
+    }
+    /// A number or boolean where one of type `wanted` is asked for: once for all types.
+    detail::Failure read_number(const key_type& key, Type wanted, detail::Encoded& number, bool& present) const {
+        detail::Failure failure = check_open();
+        if (failure) return failure;
+        const auto take = [&](const auto& stored) {
+            number.type = stored.code.type;
+            return detail::load_scalar(stored, wanted, number.bits);
+        };
+        const unsigned preferred = detail::layout::length_of_number(wanted);
+        const detail::Presence presence = core_->engine.read(key, preferred, failure, take);
+        if (presence == detail::Presence::failed) return failure;  // else it is of a try that did not count
+        const Value* fallback = presence == detail::Presence::absent ? core_->defaults.find(key) : nullptr;
+        present = presence == detail::Presence::present || fallback != nullptr;
+        return fallback != nullptr ? fallback->lend(take) : detail::Failure{};
+    }
     template <class T>
     detail::Failure read_value(const key_type& key, std::optional<T>& value) const {
         detail::Failure failure = check_open();

@@ -112,6 +112,15 @@ Failure load_number(const Stored<Source>& stored, std::uint64_t& bits) noexcept 
     return {};
 }
 
+/// The bits of a number or boolean where one of type `wanted` is asked for. `Codec<T>::convert` makes a T of them; all
+/// the rest of a look-up is compiled once, not for each type.
+template <class Source>
+Failure load_scalar(const Stored<Source>& stored, Type wanted, std::uint64_t& bits) noexcept {
+    const Type found = stored.code.type;
+    if (found >= Type::ascii || (found == Type::boolean) != (wanted == Type::boolean)) return mismatch(wanted, found);
+    return load_number(stored, bits);
+}
+
 /// Where the payload of stored text or bytes begins and how long it is.
 struct Extent {
     std::uint64_t offset = 0;
@@ -170,9 +179,13 @@ struct Codec {
                   "kvs::enable_bytes<T> = true.");
 };
 
-/// Numbers, booleans and enums. They have a `type`, and the shortest way into a store and out, as bits.
+/// Numbers, booleans and enums. They have a `type`, and the shortest way into a store and out, as bits: `convert` makes
+/// a T of those that `load_scalar` found for that type.
 template <class T>
 concept Scalar = Number<T> || std::is_same_v<T, bool> || std::is_enum_v<T>;
+
+template <Scalar T, class Source>
+Failure decode_scalar(const Stored<Source>& stored, T& value) noexcept;
 
 template <>
 struct Codec<bool> {
@@ -183,11 +196,13 @@ struct Codec<bool> {
         encoded = {type, value ? layout::true_byte : 0u, nullptr, 0};
         return {};
     }
+    static Failure convert(Type, std::uint64_t bits, bool& value) noexcept {
+        value = from_bits(bits);
+        return {};
+    }
     template <class Source>
     static Failure decode(const Stored<Source>& stored, bool& value) noexcept {
-        if (stored.code.type != Type::boolean) return mismatch(Type::boolean, stored.code.type);
-        value = from_bits(stored.source.template load<1>(stored.offset));
-        return {};
+        return decode_scalar(stored, value);
     }
 };
 
@@ -202,18 +217,17 @@ struct Codec<T> {
         encoded = {type, number_bits(value), nullptr, 0};
         return {};
     }
-    template <class Source>
-    static Failure decode(const Stored<Source>& stored, T& value) noexcept {
-        if (stored.code.type == type && !stored.code.decimal_text) {
-            value = from_bits(stored.source.template load<sizeof(T)>(stored.offset));
+    static Failure convert(Type found, std::uint64_t bits, T& value) noexcept {
+        if (found == type) {
+            value = from_bits(bits);
             return {};
         }
-        if (!is_number(stored.code.type)) return mismatch(type, stored.code.type);
-        std::uint64_t bits = 0;
-        if (Failure failure = load_number(stored, bits)) return failure;
-        if (convert_number(stored.code.type, bits, value)) return {};
-        return {errc::type_mismatch, "the number does not fit exactly", Fact::of_type(type),
-                Fact::of_type(stored.code.type)};
+        if (convert_number(found, bits, value)) return {};
+        return {errc::type_mismatch, "the number does not fit exactly", Fact::of_type(type), Fact::of_type(found)};
+    }
+    template <class Source>
+    static Failure decode(const Stored<Source>& stored, T& value) noexcept {
+        return decode_scalar(stored, value);
     }
 };
 
@@ -230,14 +244,24 @@ struct Codec<T> {
     static Failure encode(T value, Encoded& encoded) noexcept {
         return Codec<Underlying>::encode(static_cast<Underlying>(value), encoded);
     }
-    template <class Source>
-    static Failure decode(const Stored<Source>& stored, T& value) noexcept {
+    static Failure convert(Type found, std::uint64_t bits, T& value) noexcept {
         Underlying underlying{};
-        if (Failure failure = Codec<Underlying>::decode(stored, underlying)) return failure;
+        if (Failure failure = Codec<Underlying>::convert(found, bits, underlying)) return failure;
         value = static_cast<T>(underlying);
         return {};
     }
+    template <class Source>
+    static Failure decode(const Stored<Source>& stored, T& value) noexcept {
+        return decode_scalar(stored, value);
+    }
 };
+
+template <Scalar T, class Source>
+Failure decode_scalar(const Stored<Source>& stored, T& value) noexcept {
+    std::uint64_t bits = 0;
+    if (Failure failure = load_scalar(stored, Codec<T>::type, bits)) return failure;
+    return Codec<T>::convert(stored.code.type, bits, value);
+}
 
 /// Types that can be stored, but not be the result of a read, because they own nothing.
 template <class T>
