@@ -116,6 +116,9 @@ struct AtomicMemory {
         return join(first, second, shift);
     }
 
+    /// How many bytes from `from` on are NUL at least. None are known to be without looking at each word.
+    static constexpr std::uint64_t skip_zeros(const std::byte*, std::uint64_t) noexcept { return 0; }
+
     /// Compares `Bytes` bytes with as many words in memory order, NUL behind the last byte. The byte behind the range
     /// must be mapped too.
     template <std::size_t Words, std::size_t Bytes>
@@ -227,6 +230,17 @@ struct PlainMemory {
     static std::uint64_t load_shared(const std::byte* from) noexcept { return AtomicMemory::load_shared(from); }
     static bool shared_is_below(const std::byte* from, std::uint64_t number) noexcept {
         return AtomicMemory::shared_is_below(from, number);
+    }
+
+    /// How many of `bytes` bytes from `from` on are NUL at least, in whole blocks. The C library compares with the
+    /// widest registers of the machine: a block is NUL if its first word is and each byte is that of a word further on.
+    static std::uint64_t skip_zeros(const std::byte* from, std::uint64_t bytes) noexcept {
+        constexpr std::size_t block = 4096;
+        std::uint64_t zeros = 0;
+        while (bytes - zeros >= block && local_word(from + zeros, 8) == 0 &&
+               std::memcmp(from + zeros, from + zeros + 8, block - 8) == 0)
+            zeros += block;
+        return zeros;
     }
 
     template <std::size_t Words, std::size_t Bytes>

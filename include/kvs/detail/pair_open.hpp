@@ -120,14 +120,15 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_content(const Options&
         // Nor may half of the pages be missing until something is written: the power failed when it was marked in use.
         if (recovery_.mended_superblocks >= pair_layout::superblock_twins)
             if (Failure failure = complete_superblocks()) return failure;
+        count_used_lengths();
     } else if (same_place) {
         recovery_.outcome = Recovery::Outcome::killed;
         if (Failure failure = resume_after_kill()) return failure;
+        count_used_lengths();
     } else {
         recovery_.outcome = Recovery::Outcome::power_loss;
         if (Failure failure = recover(superblock, false)) return failure;
     }
-    count_used_lengths();
     recovery_.keys = shared_word(pair_shared::keys);
     recovery_.records = shared_word(pair_shared::records);
     return {};

@@ -141,6 +141,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
     region_.publish_word(pair_shared::durable_epoch, superblock.durable_epoch);
     region_.publish_word(pair_shared::void_epoch, superblock.void_epoch);
     std::vector<std::uint64_t> torn;  // index slots
+    std::uint32_t lengths = 0;        // in the same walk: the index is most of what a recovery reads
     for (std::uint32_t bucket = next_used_bucket(region_, 0); bucket < layout::bucket_count;
          bucket = next_used_bucket(region_, bucket + 1)) {
         const std::uint64_t slot = layout::slot_offset(bucket);
@@ -169,7 +170,9 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::recover(const Superblock& s
             }
             break;
         }
+        if (region_.template load<layout::link_bytes>(slot) != 0) lengths |= std::uint32_t{1} << length;
     }
+    region_.publish_word(pair_shared::lengths, lengths);
     for (const std::uint64_t slot : torn) {
         if (found.records >= superblock.records && !recovery_.salvaged)
             region_.template publish<4>(slot, 0);

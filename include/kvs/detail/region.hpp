@@ -76,6 +76,7 @@ public:
     /// The offset of the first word of 8 bytes that is not NUL, of those that lie from `begin` to `end`, which is some
     /// words behind it; `end` if all are.
     std::uint64_t find_nonzero(std::uint64_t begin, std::uint64_t end) const noexcept {
+        begin += Memory::skip_zeros(base_ + begin, end - begin);
         const auto word = [&](std::uint64_t number) { return Memory::load(base_ + begin + 8 * number, 8); };
         for (; end - begin >= 64; begin += 64) {
             const std::uint64_t front = (word(0) | word(1)) | (word(2) | word(3));  // none waits for all before it
