@@ -47,11 +47,6 @@ constexpr std::uint64_t word_of(std::string_view text) noexcept {
     return word;
 }
 
-/// True if one of the 8 bytes is NUL (H. S. Warren, "Hacker's Delight", section 6-1).
-constexpr bool has_zero_byte(std::uint64_t word) noexcept {
-    return ((word - 0x0101010101010101u) & ~word & 0x8080808080808080u) != 0;
-}
-
 }  // namespace detail
 
 /// A key of a store whose key length is `KeyLen`: 1 to `KeyLen` bytes, no NUL among them (a key of exactly `KeyLen`

@@ -96,6 +96,11 @@ constexpr std::uint64_t keep_first(std::uint64_t word, std::size_t count) noexce
     return little_endian ? word << dropped >> dropped : word >> dropped << dropped;
 }
 
+/// True if one of the 8 bytes is NUL (H. S. Warren, "Hacker's Delight", section 6-1).
+constexpr bool has_zero_byte(std::uint64_t word) noexcept {
+    return ((word - 0x0101010101010101u) & ~word & 0x8080808080808080u) != 0;
+}
+
 struct AtomicMemory {
     /// True if eight bytes at any address are one load.
     static constexpr bool loads_anywhere = KVS_X86_64_MOVES != 0;

@@ -62,14 +62,11 @@ public:
 
     /// The number of bytes before the first NUL, at most `bytes`.
     std::size_t text_length(std::uint64_t offset, std::size_t bytes) const noexcept {
-        for (std::size_t done = 0; done < bytes;) {
-            const std::size_t piece = bytes - done < 8 ? bytes - done : 8;
-            const std::uint64_t word = Memory::load(base_ + offset + done, piece);
-            const auto* byte = reinterpret_cast<const char*>(&word);
-            for (std::size_t i = 0; i < piece; ++i)
-                if (byte[i] == '\0') return done + i;
-            done += piece;
-        }
+        const std::byte* at = base_ + offset;
+        std::size_t done = 0;
+        while (bytes - done >= 8 && !has_zero_byte(Memory::load(at + done, 8))) done += 8;
+        for (; done < bytes; ++done)
+            if (keep_first(Memory::load(at + done, 1), 1) == 0) return done;
         return bytes;
     }
 
