@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "../catch.hpp"
 #include "../support/child.hpp"
@@ -24,7 +25,39 @@ using Plain = kvs::Store<16>;
 const kvs::Options manual{.sync = kvs::sync_manual};
 const kvs::Options reading{.mode = kvs::Mode::read_only};
 
+/// At each flush, how others find the copy locked that is being made.
+struct LockWatch : kvs::detail::PosixPlatform {
+    static inline std::filesystem::path directory;
+    static inline std::vector<Lock> found;
+
+    static int flush(File file) noexcept {
+        for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+            if (entry.path().extension() != ".tmp") continue;
+            File copy = file;
+            auto lock = Lock::none;
+            if (open(entry.path().c_str(), Access::read, Creation::never, 0, copy) != 0) continue;
+            if (lock_of_others(copy, kvs::detail::layout::presence_lock, lock) == 0) found.push_back(lock);
+            close(copy);
+        }
+        return PosixPlatform::flush(file);
+    }
+};
+
 }  // namespace
+
+// Whoever joined it would keep it from being closed cleanly, and could write to it.
+TEST_CASE("nobody can join a copy that is being made", "[copy]") {
+    using Watched = kvs::Store<16, LockWatch>;
+    TempDir dir;
+    LockWatch::directory = dir.path();
+    LockWatch::found.clear();
+    Watched store(dir.file(), manual);
+    store.set("k", 1);
+    store.compact_to(dir.path() / "copy");
+    CHECK(LockWatch::found.size() >= 3);  // two of the creation, those of the last sync
+    for (const LockWatch::Lock lock : LockWatch::found) CHECK(lock == LockWatch::Lock::exclusive);
+    CHECK(Plain(dir.path() / "copy", manual).get<int>("k") == 1);
+}
 
 TEST_CASE("a read-only store is not copied over itself", "[copy][regression]") {
     // It holds no lock that the copy could have met. Writers that came later wrote to the copy, which it did not see.

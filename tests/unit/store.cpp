@@ -446,6 +446,28 @@ TEST_CASE("a file is created with the permissions asked for, and opens under ano
     expect_error(kvs::errc::in_use, {"private"}, [&] { Store other{dir.file("private")}; });
 }
 
+// `verify` looks for keys that are there twice among those of one hash.
+TEST_CASE("long keys of one hash that differ at their end only are not taken for one", "[store]") {
+    using Key = kvs::Key<97>;
+    const std::string same(80, 'k');
+    std::map<std::uint32_t, std::string> ends;
+    std::string one, other;
+    for (std::uint32_t i = 0; one.empty(); ++i) {
+        other = same + std::to_string(i);
+        const auto [at, is_new] = ends.emplace(Key(other).hash(), other);
+        if (!is_new) one = at->second;
+    }
+    TempDir dir;
+    kvs::SeedStore<97> s{dir.file()};
+    s.set(one, 1);
+    s.set(other, 2);
+    CHECK(s.get<int>(one) == 1);
+    CHECK(s.get<int>(other) == 2);
+    const kvs::Report report = s.verify();
+    CHECK(report.ok());
+    CHECK(report.keys == 2);
+}
+
 TEST_CASE("copies are whole stores, also of a store in use", "[store]") {
     TempDir dir;
     Store s{dir.file()};

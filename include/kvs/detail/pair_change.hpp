@@ -455,14 +455,6 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::put_locked(const KeyType& k
     return {};
 }
 
-template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-struct PairEngine<KeyLen, Sharing, Form, Platform>::BatchStep {
-    const Operation* operation;
-    std::uint32_t hash;
-    unsigned length;       ///< of the value; `any_length` of an erasure
-    std::uint32_t bucket;  ///< 0 of an erasure
-};
-
 /// What the steps so far make of the counts, and of the chain of the bucket that they have come to.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
 struct PairEngine<KeyLen, Sharing, Form, Platform>::BatchProgress {
@@ -482,7 +474,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::plan(const std::vector<Oper
     for (const Operation& operation : operations) {
         failed = steps.size();
         if (operation.key.problem() != errc{}) return operation.key.failure();
-        BatchStep step{&operation, operation.key.hash(), any_length, 0};
+        BatchStep step{operation.key.padded(), steps.size(), operation.key.hash(), any_length, 0};
         if (!operation.erases) {
             if (Failure failure = choose_length(operation.value, step.length)) return failure;
             step.bucket = geometry_.bucket(step.hash, step.length);
@@ -490,17 +482,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::plan(const std::vector<Oper
         steps.push_back(step);
     }
     failed = operations.size();
-    const auto by_key = [](const BatchStep& a, const BatchStep& b) {
-        if (a.hash != b.hash) return a.hash < b.hash;
-        const int order = std::memcmp(a.operation->key.padded(), b.operation->key.padded(), KeyLen);
-        return order != 0 ? order < 0 : a.operation > b.operation;
-    };
-    std::sort(steps.begin(), steps.end(), by_key);
-    const auto same_key = [](const BatchStep& a, const BatchStep& b) { return a.operation->key == b.operation->key; };
-    steps.erase(std::unique(steps.begin(), steps.end(), same_key), steps.end());
-    std::sort(steps.begin(), steps.end(), [&](const BatchStep& a, const BatchStep& b) {
-        return a.bucket != b.bucket ? a.bucket < b.bucket : by_key(a, b);
-    });
+    order_steps(steps, KeyLen);
     return {};
 }
 
@@ -520,7 +502,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(const std::vector<Ope
         BatchProgress batch{shared_word(pair_shared::live_end), shared_word(pair_shared::records),
                             shared_word(pair_shared::keys)};
         for (const BatchStep& step : steps)
-            if (Failure failure = add_step(step, batch)) return failure;
+            if (Failure failure = add_step(operations[step.number], step, batch)) return failure;
         if (journal_.is_empty()) return {};
         journal_.add_word(pair_shared::live_end, batch.live_end);
         journal_.add_word(pair_shared::records, batch.records);
@@ -539,14 +521,15 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::apply(const std::vector<Ope
 
 /// Adds to the journal's entry what one operation changes. A new record is stored at once, where nothing leads to it.
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::add_step(const BatchStep& step, BatchProgress& batch) {
-    const KeyType& key = step.operation->key;
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::add_step(const Operation& operation, const BatchStep& step,
+                                                              BatchProgress& batch) {
+    const KeyType& key = operation.key;
     Survey where;
     if (Failure failure = survey(key, step.hash, step.length, where)) return failure;
     for (std::size_t i = 0; i < where.elsewhere_count; ++i)
         add_erasure(where.elsewhere[i].place, where.elsewhere[i].view);
     batch.keys = count_keys(batch.keys, 0, where.elsewhere_count, batch.records);
-    if (step.operation->erases) return {};
+    if (operation.erases) return {};
     if (step.bucket != batch.bucket) {
         batch.bucket = step.bucket;
         batch.last_link = where.link;
@@ -565,8 +548,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::add_step(const BatchStep& s
     Place place = target.place;
     if (place.record == 0) {
         place = {pair_layout::next_record(batch.live_end, KeyLen), step.length};
-        if (Failure failure = store_record(key, step.operation->value, place, batch.last_link, batch.bucket))
-            return failure;
+        if (Failure failure = store_record(key, operation.value, place, batch.last_link, batch.bucket)) return failure;
         use_length(step.length);
         journal_.add_link(batch.last_link, place.record);
         batch.last_link = place.record + pair_layout::link_offset(KeyLen, place.length);
@@ -577,7 +559,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::add_step(const BatchStep& s
         may_overwrite(target.view, which);
         if (takes_over) journal_.add(place.record, key.padded(), KeyLen);
         if (target.view.state == View::State::damaged) journal_.add_word(slot_at(place, 1 - which), 0);
-        add_slot(image_of(place, which, &step.operation->value, key.words(), next_epoch()));
+        add_slot(image_of(place, which, &operation.value, key.words(), next_epoch()));
         batch.taken.push_back(place.record);
     }
     batch.keys = count_keys(batch.keys, has_live ? 0 : 1, 0, batch.records);

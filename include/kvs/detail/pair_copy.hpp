@@ -88,12 +88,12 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::compact_to(std::string_view
     Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     {
-        PairEngine<KeyLen, Unshared, Form, Platform> target;
+        PairEngine target;  // not one of a single thread, whose code programs would hold beside this one's
         if (Failure failure = replacement.open([&](const std::string& name) {
-                return target.open(name, {.mode = Mode::create_new,
-                                          .sync = sync_manual,
-                                          .weights = geometry_.weights(),
-                                          .permissions = status.permissions});
+                return target.open_alone(name, {.mode = Mode::create_new,
+                                                .sync = sync_manual,
+                                                .weights = geometry_.weights(),
+                                                .permissions = status.permissions});
             }))
             return failure;
         std::vector<OlderCopy> damaged;
@@ -105,7 +105,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::compact_to(std::string_view
 }
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target,
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::copy_entries(PairEngine& target,
                                                                   std::vector<OlderCopy>& damaged) const {
     if (Failure failure = target.clear()) return failure;  // of what a disturbed attempt left
     damaged.clear();

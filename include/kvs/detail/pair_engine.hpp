@@ -42,6 +42,7 @@
 #include <kvs/detail/pair_layout.hpp>
 #include <kvs/detail/region.hpp>
 #include <kvs/detail/slot_checksum.hpp>
+#include <kvs/detail/sorting.hpp>
 #include <kvs/detail/superblock.hpp>
 #include <kvs/detail/writer_lock.hpp>
 #include <kvs/key.hpp>
@@ -108,7 +109,9 @@ public:
     ~PairEngine() { close(); }
 
     // pair_open.hpp
-    Failure open(std::string_view path, const Options& options);
+    Failure open(std::string_view path, const Options& options) { return open_file(path, options, shares); }
+    /// Nobody can join.
+    Failure open_alone(std::string_view path, const Options& options) { return open_file(path, options, false); }
     void close() noexcept;
 
     /// The last sync, under a superblock that says so; what is left to do of a close cannot fail.
@@ -962,7 +965,6 @@ private:
 
     struct Survey;
     struct SlotImage;
-    struct BatchStep;
     struct BatchProgress;
 
     std::uint64_t next_epoch() const noexcept { return shared_word(pair_shared::durable_epoch) + 1; }
@@ -997,7 +999,7 @@ private:
                          std::uint32_t bucket) noexcept;
     Failure put_locked(const KeyType& key, std::uint32_t hash, const Encoded& value, unsigned length) noexcept;
     Failure plan(const std::vector<Operation>& operations, std::vector<BatchStep>& steps, std::size_t& failed) const;
-    Failure add_step(const BatchStep& step, BatchProgress& batch);
+    Failure add_step(const Operation& operation, const BatchStep& step, BatchProgress& batch);
     bool put_by_hint(const KeyType& key, const Encoded& value, unsigned length) noexcept;
     void replace(const SlotImage& image) noexcept;
     void name_lone(const SlotImage& image) noexcept;
@@ -1029,6 +1031,7 @@ private:
 
     // ---- the file: pair_open.hpp, pair_recover.hpp -----------------------------------------------------------------
 
+    Failure open_file(std::string_view path, const Options& options, bool may_share);
     Failure open_content(const Options& options, bool& created);
     Failure map() noexcept;
     Failure read_place(const typename Platform::FileId& id) noexcept;
@@ -1099,7 +1102,7 @@ private:
         std::string key;
         std::uint64_t record;
     };
-    Failure copy_entries(PairEngine<KeyLen, Unshared, Form, Platform>& target, std::vector<OlderCopy>& damaged) const;
+    Failure copy_entries(PairEngine& target, std::vector<OlderCopy>& damaged) const;
 
     // Set by open, then never changed.
     std::string path_;

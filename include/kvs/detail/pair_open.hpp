@@ -31,7 +31,8 @@
 namespace kvs::detail {
 
 template <std::size_t KeyLen, class Sharing, class Form, class Platform>
-Failure PairEngine<KeyLen, Sharing, Form, Platform>::open(std::string_view path, const Options& options) {
+Failure PairEngine<KeyLen, Sharing, Form, Platform>::open_file(std::string_view path, const Options& options,
+                                                               bool may_share) {
     if (Failure failure = check_path(path)) return failure;
     path_.assign(path);
     directory_ = directory_of(path);
@@ -46,13 +47,13 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::open(std::string_view path,
     if (read_only_) return open_view(options);
     bool created = false;
     bool is_alone = true;
-    Failure failure = open_store_file(file_, path_, options, shares, created, is_alone);
+    Failure failure = open_store_file(file_, path_, options, may_share, created, is_alone);
     if (!failure) failure = unless_lost(is_alone ? open_content(options, created) : attach(options));
     is_ready_ = !failure;
     trusting_ =
         options.verify == Verify::after_crash && !recovery_.attached && recovery_.outcome == Recovery::Outcome::clean;
     if (failure && created && is_alone && failure.code != errc::in_use) remove_file<Platform>(path_.c_str());
-    if (!failure && is_alone && shares && !read_only_)
+    if (!failure && is_alone && may_share && !read_only_)
         failure = file_.try_lock(layout::presence_lock, Platform::Lock::shared);
     if (!failure) file_.unlock(layout::gate_lock);
     told_ = recovery_;

@@ -48,7 +48,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::compact_to(std::string_view path)
     Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     {
-        SeedEngine<KeyLen, Unshared, Platform> target;
+        SeedEngine target;
         if (Failure failure = replacement.open([&](const std::string& name) {
                 return target.open(name, {.mode = Mode::create_new,
                                           .sync = sync_manual,
@@ -63,7 +63,7 @@ Failure SeedEngine<KeyLen, Sharing, Platform>::compact_to(std::string_view path)
 }
 
 template <std::size_t KeyLen, class Sharing, class Platform>
-Failure SeedEngine<KeyLen, Sharing, Platform>::copy_entries(SeedEngine<KeyLen, Unshared, Platform>& target) {
+Failure SeedEngine<KeyLen, Sharing, Platform>::copy_entries(SeedEngine& target) {
     const Guard<Mutex> no_writer(writers_);
     Position position;
     Item item;

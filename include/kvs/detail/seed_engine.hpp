@@ -29,6 +29,7 @@
 #include <kvs/detail/layout.hpp>
 #include <kvs/detail/lookup.hpp>
 #include <kvs/detail/region.hpp>
+#include <kvs/detail/sorting.hpp>
 #include <kvs/detail/version_table.hpp>
 #include <kvs/key.hpp>
 #include <kvs/options.hpp>
@@ -379,16 +380,10 @@ private:
         return true;
     }
 
-    /// A record and the chain it was reached in, for finding records that overlap.
-    struct Reached {
-        std::uint32_t record;
-        std::uint32_t bucket;
-    };
     /// Sorts the records by offset and calls `found(one, other)` for those that overlap, or are the same.
     template <class Found>
     void find_overlaps(std::vector<Reached>& reached, const Found& found) const {
-        std::sort(reached.begin(), reached.end(),
-                  [](const Reached& a, const Reached& b) { return a.record < b.record; });
+        sort_by_record(reached);
         const auto end_of = [&](const Reached& r) {
             return r.record + layout::record_bytes(KeyLen, geometry_.length_of_bucket(r.bucket));
         };
@@ -399,26 +394,13 @@ private:
         }
     }
 
-    /// A record with a key, for finding keys that have two.
-    struct KeyAt {
-        std::uint32_t hash;
-        std::uint32_t record;
-    };
     /// Sorts the records by key and calls `found(record)` for each whose key the record before it has too.
     template <class Found>
     void find_duplicates(std::vector<KeyAt>& keys, const Found& found) const {
-        const auto compare = [&](const KeyAt& a, const KeyAt& b) {
-            std::byte left[KeyLen];
-            std::byte right[KeyLen];
-            region_.copy_out(a.record, left, KeyLen);
-            region_.copy_out(b.record, right, KeyLen);
-            return std::memcmp(left, right, KeyLen);
-        };
-        std::sort(keys.begin(), keys.end(), [&](const KeyAt& a, const KeyAt& b) {
-            return a.hash != b.hash ? a.hash < b.hash : a.record != b.record && compare(a, b) < 0;
-        });
+        sort_by_key(region_, KeyLen, keys);
         for (std::size_t i = 1; i < keys.size(); ++i)
-            if (keys[i - 1].hash == keys[i].hash && compare(keys[i - 1], keys[i]) == 0) found(keys[i].record);
+            if (keys[i - 1].hash == keys[i].hash && compare_keys(region_, KeyLen, keys[i - 1], keys[i]) == 0)
+                found(keys[i].record);
     }
 
     // ---- iteration -------------------------------------------------------------------------------------------------
@@ -523,7 +505,7 @@ private:
 
     // seed_copy.hpp
     Failure write_copy(File<Platform>& target);
-    Failure copy_entries(SeedEngine<KeyLen, Unshared, Platform>& target);
+    Failure copy_entries(SeedEngine& target);
 
     // Set by open, then never changed.
     std::string path_;
