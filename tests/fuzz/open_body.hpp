@@ -163,6 +163,39 @@ inline kvs::errc code_of(const std::error_code& error) {
     return static_cast<kvs::errc>(error.value());
 }
 
+/// One key read as a `T` in each way that there is. Not within `Run`: it is compiled once, and not for each store.
+template <class T>
+struct Reads {
+    std::optional<T> by_code;
+    std::optional<T> by_throwing;
+    T fallback{};  ///< of `get_or`, asked with `T{}`
+    kvs::errc code{};
+    kvs::errc thrown_code{};
+    kvs::errc fallback_code{};
+
+    /// They agree with each other, and with what `value` says.
+    void check(const std::optional<kvs::Value>& value, kvs::errc value_error) const {
+        KVS_FUZZ_CHECK(code == thrown_code && same(by_code, by_throwing));
+        std::optional<T> expected;
+        if (value) expected = value->template get_if<T>();
+        KVS_FUZZ_CHECK(same(by_code, expected));
+        if (value_error != kvs::errc{})
+            KVS_FUZZ_CHECK(code == value_error || code == kvs::errc::type_mismatch);
+        else
+            KVS_FUZZ_CHECK(code == (value && !expected ? kvs::errc::type_mismatch : kvs::errc{}));
+        KVS_FUZZ_CHECK(same(std::optional<T>(fallback), std::optional<T>(by_code ? *by_code : T{})));
+        KVS_FUZZ_CHECK(fallback_code == (code == kvs::errc::type_mismatch ? kvs::errc{} : code));
+    }
+
+    static bool same(const std::optional<T>& a, const std::optional<T>& b) {
+        if (a.has_value() != b.has_value()) return false;
+        if constexpr (std::is_floating_point_v<T>)
+            return !a || kvs::detail::number_bits(*a) == kvs::detail::number_bits(*b);
+        else
+            return a == b;
+    }
+};
+
 template <class Store>
 class Run {
 public:
@@ -342,40 +375,21 @@ private:
             if (!model_->contains(texts_[i])) KVS_FUZZ_CHECK(ask(store, keys_[i]) == Answer{});
     }
 
-    /// One key read as a `T`, which has to agree with what `value` says.
     template <class T>
     void read_as(const Key& key, const std::optional<kvs::Value>& value, kvs::errc value_error) const {
+        Reads<T> reads;
         std::error_code error;
-        const std::optional<T> read = store_->template get<T>(key, error);
-        const kvs::errc code = code_of(error);
-        KVS_FUZZ_CHECK(!read || code == kvs::errc{});
-        std::optional<T> thrown;
-        kvs::errc thrown_code{};
+        reads.by_code = store_->template get<T>(key, error);
+        reads.code = code_of(error);
         try {
-            thrown = store_->template get<T>(key);
+            reads.by_throwing = store_->template get<T>(key);
         } catch (const kvs::Error& e) {
-            thrown_code = code_of(e.code());
+            reads.thrown_code = code_of(e.code());
         }
-        if (overlapping_ || is_ambiguous(key)) return;
-        KVS_FUZZ_CHECK(code == thrown_code && same(read, thrown));
-        std::optional<T> expected;
-        if (value) expected = value->template get_if<T>();
-        KVS_FUZZ_CHECK(same(read, expected));
-        if (value_error != kvs::errc{})
-            KVS_FUZZ_CHECK(code == value_error || code == kvs::errc::type_mismatch);
-        else
-            KVS_FUZZ_CHECK(code == (value && !expected ? kvs::errc::type_mismatch : kvs::errc{}));
-        const T other = store_->get_or(key, T{}, error);
-        KVS_FUZZ_CHECK(same(std::optional<T>(other), std::optional<T>(read ? *read : T{})));
-        KVS_FUZZ_CHECK(code_of(error) == (code == kvs::errc::type_mismatch ? kvs::errc{} : code));
-    }
-    template <class T>
-    static bool same(const std::optional<T>& a, const std::optional<T>& b) {
-        if (a.has_value() != b.has_value()) return false;
-        if constexpr (std::is_floating_point_v<T>)
-            return !a || kvs::detail::number_bits(*a) == kvs::detail::number_bits(*b);
-        else
-            return a == b;
+        reads.fallback = store_->get_or(key, T{}, error);
+        reads.fallback_code = code_of(error);
+        KVS_FUZZ_CHECK(!reads.by_code || reads.code == kvs::errc{});
+        if (!overlapping_ && !is_ambiguous(key)) reads.check(value, value_error);
     }
 
     void read_all_types(const Key& key, std::size_t room) const {
