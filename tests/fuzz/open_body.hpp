@@ -500,6 +500,14 @@ private:
         }
     }
 
+    /// False if a new record for the value would end behind the last byte that a file can have.
+    bool has_room_for(const Datum& datum) const {
+        std::error_code error;
+        const std::uint64_t end = store_->stats(error).live_bytes;
+        KVS_FUZZ_CHECK(!error);
+        return end + format_.record_bytes(*format_.length_for(datum)) <= file_limit;
+    }
+
     void change(const Key& key, const std::string& text, const Datum* datum) {
         const std::vector<Answer> before = ask_all();
         const Answer was = ask(key);
@@ -519,7 +527,7 @@ private:
             const bool too_long = datum != nullptr && !format_.length_for(*datum);
             // Where space cannot be allocated, the first change writes to all holes, and fails if there is no space.
             const bool full = code == kvs::errc::disk_full && (datum != nullptr || !FuzzPlatform::can_allocate);
-            const bool ends = code == kvs::errc::store_full && !model_;
+            const bool ends = code == kvs::errc::store_full && (!model_ || (datum != nullptr && !has_room_for(*datum)));
             const bool damaged = code == kvs::errc::corrupt && !model_;
             KVS_FUZZ_CHECK(too_long      ? code == kvs::errc::value_too_long
                            : !writable() ? code == kvs::errc::read_only
