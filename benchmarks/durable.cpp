@@ -100,7 +100,6 @@ public:
         store(layout::records_offset);
         store(layout::shared_offset);
         flush();
-        store(layout::shared_offset);
         store_superblock();
         flush();
     }
