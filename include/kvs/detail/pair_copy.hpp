@@ -88,7 +88,7 @@ Failure PairEngine<KeyLen, Sharing, Form, Platform>::compact_to(std::string_view
     Replacement<Platform> replacement(path, status);
     if (Failure failure = replacement.reserve()) return failure;
     {
-        PairEngine target;  // not one of a single thread, whose code programs would hold beside this one's
+        PairEngine target;  // not one of `Unshared`, whose code a program would hold beside this one's
         if (Failure failure = replacement.open([&](const std::string& name) {
                 return target.open_alone(name, {.mode = Mode::create_new,
                                                 .sync = sync_manual,

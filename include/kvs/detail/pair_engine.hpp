@@ -110,7 +110,7 @@ public:
 
     // pair_open.hpp
     Failure open(std::string_view path, const Options& options) { return open_file(path, options, shares); }
-    /// Nobody can join.
+    /// Nobody can join, also where handles share.
     Failure open_alone(std::string_view path, const Options& options) { return open_file(path, options, false); }
     void close() noexcept;
 

@@ -8,12 +8,10 @@
 #ifndef KVS_DETAIL_SEED_ENGINE_HPP
 #define KVS_DETAIL_SEED_ENGINE_HPP
 
-#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <string_view>

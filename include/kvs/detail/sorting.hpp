@@ -1,5 +1,5 @@
 // What is sorted: the steps of a batch, and the records that a walk through all chains reached. None of it depends on
-// the kind of store, so that a program with several kinds holds it once.
+// the key length, so that a program with several kinds of store holds it once, or once for each kind of memory.
 #ifndef KVS_DETAIL_SORTING_HPP
 #define KVS_DETAIL_SORTING_HPP
 
@@ -43,6 +43,7 @@ struct Reached {
     std::uint32_t bucket;
 };
 
+/// By offset; a record that was reached twice is there twice.
 inline void sort_by_record(std::vector<Reached>& reached) {
     std::sort(reached.begin(), reached.end(), [](const Reached& a, const Reached& b) { return a.record < b.record; });
 }
@@ -68,6 +69,7 @@ int compare_keys(const Region& region, std::size_t key_length, const KeyAt& a, c
     return 0;
 }
 
+/// By hash, then by the key itself: of two records with the same key one follows the other.
 template <class Region>
 void sort_by_key(const Region& region, std::size_t key_length, std::vector<KeyAt>& keys) {
     std::sort(keys.begin(), keys.end(), [&](const KeyAt& a, const KeyAt& b) {
